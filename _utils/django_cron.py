@@ -1,0 +1,99 @@
+"""Cron schedules: checking five fields, and turning words and intervals into them.
+
+Source of the syntax: crontab(5) of Debian's cron.
+"""
+
+import hashlib
+import re
+
+FIELDS = (
+    ("minute", 0, 59, ()),
+    ("hour", 0, 23, ()),
+    ("day of the month", 1, 31, ()),
+    ("month", 1, 12, "jan feb mar apr may jun jul aug sep oct nov dec".split()),
+    ("day of the week", 0, 7, "sun mon tue wed thu fri sat".split()),
+)
+WORDS = ("hourly", "daily", "weekly", "monthly", "yearly")
+PART = re.compile(r"(\*|\w+)(?:-(\w+))?(?:/(\d{1,4}))?", re.ASCII)
+
+
+def problem(schedule):
+    """What is wrong with five cron fields, in words, or None.
+
+    >>> problem("*/5 * * * *")
+    >>> problem("61 * * * *")
+    'minute 61 is not between 0 and 59'
+    """
+    fields = schedule.split()
+    if len(fields) != 5:
+        return f"it has {len(fields)} fields, not 5"
+    for field, (title, low, high, names) in zip(fields, FIELDS):
+        for part in field.split(","):
+            wrong = _part_problem(part, title, low, high, names)
+            if wrong:
+                return wrong
+    return None
+
+
+def _part_problem(part, title, low, high, names):
+    match = PART.fullmatch(part)
+    if not match:
+        return f"the {title} field is not cron syntax"
+    first, last, step = match.groups()
+    if first == "*":
+        if last is not None:
+            return f"the {title} field is not cron syntax"
+    else:
+        numbers = []
+        for word in (first, last):
+            if word is None:
+                continue
+            if word.lower() in names:
+                numbers.append(names.index(word.lower()) + low)
+            elif not word.isdigit() or len(word) > 4:
+                return f"the {title} field is not cron syntax"
+            elif not low <= int(word) <= high:
+                return f"{title} {int(word)} is not between {low} and {high}"
+            else:
+                numbers.append(int(word))
+        if len(numbers) == 2 and numbers[0] > numbers[1]:
+            return f"the {title} range runs backwards"
+        if step is not None and last is None:
+            return f"the {title} step needs a range or * before it"
+    if step is not None and not 1 <= int(step) <= high:
+        return f"{title} step {int(step)} is not between 1 and {high}"
+    return None
+
+
+def expand(schedule, name):
+    """Five cron fields for a word or five fields.
+
+    A word's minute (and hour, between 1 and 5 at night) follows from ``name``, so that the timers
+    of many projects do not all start at once, and stay where they are when another is added.
+    """
+    if schedule not in WORDS:
+        return schedule
+    spread = int(hashlib.sha256(name.encode()).hexdigest()[:8], 16)
+    minute, hour = spread % 60, 1 + spread // 60 % 5
+    return {
+        "hourly": f"{minute} * * * *",
+        "daily": f"{minute} {hour} * * *",
+        "weekly": f"{minute} {hour} * * 0",
+        "monthly": f"{minute} {hour} 1 * *",
+        "yearly": f"{minute} {hour} 1 1 *",
+    }[schedule]
+
+
+def every(seconds):
+    """Five cron fields for an interval in seconds, or None when cron cannot say it evenly."""
+    if seconds < 60 or seconds % 60:
+        return None
+    minutes = seconds // 60
+    if minutes < 60:
+        return f"*/{minutes} * * * *" if 60 % minutes == 0 else None
+    if minutes % 60:
+        return None
+    hours = minutes // 60
+    if hours < 24:
+        return f"0 */{hours} * * *" if 24 % hours == 0 else None
+    return "0 0 * * *" if hours == 24 else None

@@ -1,0 +1,151 @@
+"""What references can name: one list for checking the pillar and for expanding on the host."""
+
+import urllib.parse
+
+# names that exist for a release only; before there is one they have no value
+RELEASE_NAMES = (
+    "release",
+    "instance",
+    "socket",
+    "path.release",
+    "path.source",
+    "path.project",
+    "path.static",
+    "path.venv",
+)
+REDIS_DATABASES = 16
+
+
+def namespace(project, host, secrets, release=None, venv=None, instance=None, socket=None):
+    """Reference name -> value for one project, flat.
+
+    project: the project's entry of the configuration. host: the configuration's ``host``.
+    secrets: secret name -> value, named as in ``secret_specs``; absent ones are the empty string.
+    release: the release's id; venv: absolute path of its virtualenv; instance: the instance's id;
+    socket: absolute path to listen on. Names whose value is not given here are left out.
+    """
+    paths = project["paths"]
+    names = {
+        "at": "@",
+        "project": project["name"],
+        "user": project["user"],
+        "group": project["group"],
+        "settings": project["settings"] or "",
+        "domain": project["domains"][0] if project["domains"] else host["address"],
+        "domains": list(project["domains"]),
+        "url": project["url"],
+        "allowed_hosts": list(project["allowed_hosts"]),
+        "csrf_trusted_origins": list(project["csrf_trusted_origins"]),
+        "static.url": project["static"]["url"],
+        "media.url": project["media"]["url"],
+        "path.root": paths["root"],
+        "path.shared": paths["shared"],
+        "path.media": paths["media"],
+        "path.data": f"{paths['shared']}/data",
+        "path.log": paths["log"],
+        "path.run": paths["run"],
+        "path.config": paths["config"],
+        "path.cache": paths["cache"],
+        "path.home": paths["cache"],
+        "path.current": paths["current"],
+    }
+    for key in ("name", "address", "cores", "memory"):
+        names[f"host.{key}"] = host[key]
+    for path in project["writable"]:
+        short = path[len(paths["shared"]) + 1 :]
+        names[f"path.writable.{short.replace('/', '-')}"] = path
+    for name in project["secrets"]:
+        names[f"secrets.{name}"] = secrets.get(name, "")
+    for alias, database in project["databases"].items():
+        for key, value in _database(database, secrets, alias).items():
+            names[f"databases.{alias}.{key}"] = value
+            if alias == "default":
+                names[f"database.{key}"] = value
+    names.update(_cache(project["cache"], secrets))
+    if project["superuser"]:
+        names["superuser.username"] = project["superuser"]["username"]
+        names["superuser.email"] = project["superuser"]["email"]
+        names["superuser.password"] = secrets.get("superuser.password", "")
+    if release is not None:
+        names.update(_release(project, release, names))
+    for name, value in (("path.venv", venv), ("instance", instance), ("socket", socket)):
+        if value is not None:
+            names[name] = value
+    return names
+
+
+def known(project, host):
+    """The names that a project's references may use, sorted."""
+    return sorted(namespace(project, host, {}, "release", "/venv", "instance", "/socket"))
+
+
+def is_secret(name):
+    """Whether a reference's value is a secret or has one in it."""
+    return name.startswith("secrets.") or name.split(".")[-1].startswith(("password", "url")) and (
+        name.startswith(("database.", "databases.", "cache.", "redis.", "superuser."))
+    )
+
+
+def _release(project, release, names):
+    paths = project["paths"]
+    directory = f"{paths['releases']}/{release}"
+    source = f"{directory}/source"
+    subdirectory = project["source"]["subdirectory"]
+    result = {
+        "release": release,
+        "path.release": directory,
+        "path.source": source,
+        "path.project": f"{source}/{subdirectory}" if subdirectory else source,
+    }
+    root = project["static"]["root"]
+    for name, value in list(result.items()) + list(names.items()):
+        if isinstance(value, str):
+            root = root.replace(f"@{{{name}}}", value)
+    result["path.static"] = root if root.startswith("/") else f"{result['path.project']}/{root}"
+    return result
+
+
+def _database(database, secrets, alias):
+    engine = database["engine"]
+    if engine == "none":
+        return {}
+    if engine == "sqlite":
+        return {"engine": engine, "name": database["name"], "url": f"sqlite:///{database['name']}"}
+    password = secrets.get(f"database.{alias}.password", "")
+    result = {key: database[key] for key in ("engine", "name", "user", "host", "port")}
+    result["password"] = password
+    result["url"] = (
+        f"postgresql://{_quote(database['user'])}:{_quote(password)}"
+        f"@{_bracket(database['host'])}:{database['port']}/{_quote(database['name'])}"
+    )
+    if database["options"]:
+        result["url"] += "?" + urllib.parse.urlencode(sorted(database["options"].items()))
+    return result
+
+
+def _cache(cache, secrets):
+    if cache["engine"] == "locmem":
+        return {"cache.url": "locmem://", "cache.engine": "locmem"}
+    if cache["engine"] != "redis":
+        return {}
+    password = secrets.get("cache.password", "")
+    names = {}
+    for prefix in ("cache", "redis"):
+        names[f"{prefix}.host"] = cache["host"]
+        names[f"{prefix}.port"] = cache["port"]
+        names[f"{prefix}.password"] = password
+    login = f":{_quote(password)}@" if password else ""
+    server = f"redis://{login}{_bracket(cache['host'])}:{cache['port']}"
+    for number in range(REDIS_DATABASES):
+        names[f"redis.url{number}"] = f"{server}/{number}"
+    names["cache.url"] = names["redis.url"] = f"{server}/0"
+    names["cache.engine"] = "redis"
+    return names
+
+
+def _quote(text):
+    return urllib.parse.quote(str(text), safe="")
+
+
+def _bracket(host):
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,487 @@
+"""One project of the pillar, with everything worked out: paths, domains, credentials, processes."""
+
+import hashlib
+import re
+
+import django_cron
+import django_references
+import django_tuning
+
+PATHS = {
+    "tools": "/opt/django-formula",
+    "lib": "/usr/local/lib/django-formula",
+    "srv": "/srv/django",
+    "config": "/etc/django",
+    "log": "/var/log/django",
+    "run": "/run/django",
+    "cache": "/var/cache/django",
+    "secrets": "/etc/django-formula/secrets",
+}
+REDIS_PORTS = (6380, 1000)
+PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+FORMATS = {
+    "py": "python",
+    "env": "env",
+    "ini": "ini",
+    "cfg": "ini",
+    "conf": "ini",
+    "json": "json",
+    "toml": "toml",
+    "yaml": "yaml",
+    "yml": "yaml",
+}
+SECRET_KEY = {"generate": 64, "format": "letters", "export": False}
+PASSWORD = {"generate": 32, "format": "letters", "export": False}
+
+
+def resolve(name, given, fleet, host, count):
+    """The configuration of one project, and its secrets apart.
+
+    name: the project's. given: its validated pillar. fleet: the whole of ``django`` in the pillar,
+    validated, with ``database_host`` and ``cache_host`` ({name, address} or None) and ``local``.
+    host: the configuration's host. count: projects on this host.
+    """
+    paths = project_paths(name)
+    source = _source(given["source"])
+    site = _site(given, fleet["nginx"], host)
+    databases = {}
+    for alias, entry in [("default", given["database"]), *sorted(given["databases"].items())]:
+        databases[alias] = _database(name, alias, entry, fleet, host, paths)
+    project = {
+        "name": name,
+        "user": given["user"] or name,
+        "group": given["user"] or name,
+        "process_manager": given["process_manager"] or fleet["process_manager"],
+        "paths": paths,
+        "source": source,
+        "python": _python(given, fleet),
+        "system_packages": given["system_packages"],
+        "settings": given["settings"],
+        "manage": _manage(given["manage"]),
+        "pythonpath": given["pythonpath"],
+        **site,
+        "databases": databases,
+        "cache": _cache(name, given["cache"], fleet, host),
+        "app": _app(name, given, host, count),
+        "processes": {},
+        "timers": {},
+        "build": [
+            {
+                "command": step["run"],
+                "directory": step["directory"],
+                "environment": environment(step["env"]),
+                "timeout": step["timeout"],
+            }
+            for step in given["build"]
+        ],
+        "tasks": [_compact(task, "command", "manage", "unless") for task in given["tasks"]],
+        "static": {**given["static"], "root": given["static"]["root"] or "@{path.release}/static"},
+        "media": given["media"],
+        "migrate": _migrate(given, databases),
+        "release": given["release"],
+        "superuser": _superuser(given, site),
+        "fixtures": given["fixtures"],
+        "logs": given["logs"],
+        "files": _files(given["files"]),
+    }
+    project["writable"], project["links"] = _writable(given, paths, databases)
+    project["health"] = _health(given, site)
+    project["web"] = _web(given, fleet["nginx"], project["app"])
+    project["secret_specs"] = _secrets(given, project, fleet["python"])
+    project["secrets"] = sorted({*given["secrets"], "SECRET_KEY"})
+    project["processes"] = {
+        key: _process(entry) for key, entry in sorted(given["processes"].items())
+    }
+    project["timers"] = {
+        key: _timer(f"{name}:{key}", entry) for key, entry in sorted(given["timers"].items())
+    }
+    project["environment"] = _environment(given, project)
+    return project
+
+
+def project_paths(name):
+    """The absolute paths of a project on a host, by purpose."""
+    root = f"{PATHS['srv']}/{name}"
+    return {
+        "root": root,
+        "releases": f"{root}/releases",
+        "venvs": f"{root}/venvs",
+        "instances": f"{root}/instances",
+        "shared": f"{root}/shared",
+        "static": f"{root}/static",
+        "media": f"{root}/shared/media",
+        "current": f"{root}/current",
+        "socket": f"{root}/web.sock",
+        "run": f"{PATHS['run']}/{name}",
+        "log": f"{PATHS['log']}/{name}",
+        "config": f"{PATHS['config']}/{name}",
+        "cache": f"{PATHS['cache']}/{name}",
+    }
+
+
+def redis_port(name):
+    """The Redis port of a project: a fixed function of its name, between 6380 and 7379."""
+    first, count = REDIS_PORTS
+    return first + int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) % count
+
+
+def environment(given):
+    """Pillar variables as text with references; None (a removed variable) is kept."""
+    result = {}
+    for name in sorted(given):
+        value = given[name]
+        if isinstance(value, dict):
+            value = django_references.embed_json(value)
+        elif isinstance(value, list):
+            plain = all(isinstance(item, (str, int, float)) for item in value)
+            if plain and not any("," in str(item) for item in value):
+                value = django_references.as_text(value)
+            else:
+                value = django_references.embed_json(value)
+        elif value is not None:
+            value = django_references.as_text(value)
+        result[name] = value
+    return result
+
+
+def _source(given):
+    kind = next(kind for kind in ("path", "git", "archive", "pypi") if given[kind])
+    source = {
+        "kind": kind,
+        "location": given[kind],
+        "rev": given["rev"],
+        "hash": given["hash"],
+        "package": None,
+        "extras": [],
+        "version": None,
+        "subdirectory": given["subdirectory"],
+        "exclude": given["exclude"] if kind == "path" else [],
+        "submodules": given["submodules"],
+        "known_hosts": given["known_hosts"],
+        "deploy_key": bool(given["deploy_key"]),
+    }
+    if kind == "pypi":
+        left, source["version"] = given["pypi"].split("==")
+        source["package"] = left.split("[")[0]
+        if "[" in left:
+            extras = left.split("[")[1].rstrip("]").split(",")
+            source["extras"] = sorted(extra.strip() for extra in extras if extra.strip())
+    return source
+
+
+def _python(given, fleet):
+    python = dict(given["python"])
+    python["environment"] = environment(python["environment"])
+    python["index_url"] = bool(fleet["python"]["index_url"])
+    python["extra_index_urls"] = bool(fleet["python"]["extra_index_urls"])
+    packages = list(python["packages"])
+    named = {
+        re.sub(r"[-_.]+", "-", PACKAGE.match(item).group()).lower() for item in packages
+    }
+    app = given["app"]
+    if app["server"] == "gunicorn":
+        wanted = [("gunicorn", app["version"])]
+        if app["asgi"] and not app["worker_class"]:
+            wanted += [("uvicorn", app["uvicorn_version"]), ("uvicorn-worker", None)]
+        for package, version in wanted:
+            if package not in named and (version or package != "gunicorn"):
+                packages.append(f"{package}=={version}" if version else package)
+    python["packages"] = packages
+    return python
+
+
+def _manage(given):
+    kind = next(kind for kind in ("file", "script", "module") if given[kind])
+    return {"kind": kind, "value": given[kind]}
+
+
+def _site(given, nginx, host):
+    domains = given["domains"]
+    tls = given["web"]["tls"]
+    https = given["web"]["https"]
+    https = bool(tls) if https is None else https
+    scheme = "https" if https else "http"
+    own_port = nginx["tls_port"] if tls else nginx["port"]
+    standard = {True: 443, False: 80}[bool(tls)]
+    port = "" if own_port == standard else f":{own_port}"
+    if domains:
+        names = [domain.lstrip("*") for domain in domains]
+        first = domains[0].lstrip("*.")
+    else:
+        names = [host["hostname"], host["fqdn"], *host["addresses"]]
+        names += ["localhost", "127.0.0.1", "::1"]
+        first = host["address"]
+    allowed = _unique(_bracket(name) for name in names if name)
+    schemes = ["https"] if https and (not tls or tls["redirect"]) else ["http"]
+    if https and tls and not tls["redirect"]:
+        schemes = ["https", "http"]
+    origins = []
+    for name in allowed:
+        for each in schemes:
+            ending = port if each == scheme else ""
+            origins.append(f"{each}://{name.lstrip('.')}{ending}")
+            if name.startswith("."):
+                origins.append(f"{each}://*{name}{ending}")
+    return {
+        "domains": domains,
+        "allowed_hosts": allowed,
+        "csrf_trusted_origins": _unique(origins),
+        "url": f"{scheme}://{_bracket(first)}{port}",
+        "catch_all": not domains,
+    }
+
+
+def _database(name, alias, given, fleet, host, paths):
+    engine = given["engine"]
+    database = {"engine": engine, "alias": alias, "local": False, "managed": False}
+    database["options"] = dict(sorted(given["options"].items()))
+    if engine == "sqlite":
+        file = given["file"] or f"{alias}.sqlite3"
+        file = file if file.startswith("/") else f"{paths['shared']}/data/{file}"
+        return {**database, "name": file, "local": True}
+    if engine == "none":
+        return database
+    base = name.replace("-", "_")
+    server = fleet["database_host"]
+    managed = not given["host"]
+    local = managed and (server is None or server["name"] == host["name"])
+    if managed:
+        address = "127.0.0.1" if local else server["address"]
+    else:
+        address = given["host"]
+    database.update(
+        name=given["name"] or (base if alias == "default" else f"{base}_{alias}"[:63]),
+        user=given["user"] or base,
+        host=address,
+        port=given["port"] or (fleet["postgresql"]["port"] if managed else 5432),
+        local=local,
+        managed=managed,
+        extensions=given["extensions"],
+        encoding=given["encoding"],
+        locale=given["locale"],
+        template=given["template"],
+    )
+    return database
+
+
+def _cache(name, given, fleet, host):
+    cache = {"engine": given["engine"], "local": False, "managed": False}
+    if given["engine"] != "redis":
+        return cache
+    server = fleet["cache_host"]
+    managed = not given["host"]
+    local = managed and (server is None or server["name"] == host["name"])
+    if managed:
+        address = "127.0.0.1" if local else server["address"]
+    else:
+        address = given["host"]
+    return {
+        "engine": "redis",
+        "local": local,
+        "managed": managed,
+        "host": address,
+        "port": given["port"] or (redis_port(name) if managed else 6379),
+        "maxmemory": given["maxmemory"],
+        "policy": given["policy"],
+        "persistence": given["persistence"],
+    }
+
+
+def _app(name, given, host, count):
+    app = {key: value for key, value in given["app"].items() if key not in ("env", "asgi")}
+    package = (given["settings"] or name.replace("-", "_")).split(".")[0]
+    if given["settings"] and "." in given["settings"]:
+        parts = given["settings"].split(".")
+        package = ".".join(parts[: parts.index("settings")]) if "settings" in parts[1:] else parts[0]
+    kind = "asgi" if given["app"]["asgi"] else "wsgi"
+    worker_class = "uvicorn_worker.UvicornWorker" if given["app"]["asgi"] else "gthread"
+    app["asgi"] = given["app"]["asgi"]
+    app["module"] = app["module"] or f"{package}.{kind}"
+    app["worker_class"] = app["worker_class"] or worker_class
+    if not app["workers"]:
+        shared = bool({"database", "cache"} & set(host["roles"]))
+        app["workers"] = django_tuning.workers(host["cores"], host["memory"], count, shared)
+    app["environment"] = environment(given["app"]["env"])
+    return app
+
+
+def _process(given):
+    process = _compact(given, "command", "manage")
+    process["environment"] = environment(process.pop("env"))
+    return process
+
+
+def _timer(name, given):
+    timer = _compact(given, "command", "manage")
+    every, schedule = timer.pop("every"), timer.pop("schedule")
+    timer["schedule"] = django_cron.every(every) if every else django_cron.expand(schedule, name)
+    timer["environment"] = environment(timer.pop("env"))
+    return timer
+
+
+def _migrate(given, databases):
+    migrate = dict(given["migrate"])
+    if databases["default"]["engine"] == "none" and migrate["databases"] == ["default"]:
+        migrate["databases"] = ["default"]
+    return migrate
+
+
+def _superuser(given, site):
+    superuser = given["superuser"]
+    if not superuser:
+        return {}
+    domain = site["domains"][0].lstrip("*.") if site["domains"] else "localhost"
+    username = superuser["username"]
+    email = superuser["email"] or f"{username.split('@')[0]}@{domain}"
+    return {"username": username, "email": email}
+
+
+def _files(given):
+    result = []
+    for path in sorted(given):
+        entry = given[path]
+        guess = "text"
+        if not isinstance(entry["content"], str):
+            suffix = path.rsplit("/")[-1].rsplit(".", 1)[-1]
+            guess = FORMATS.get(suffix, "text")
+        result.append(
+            {
+                "path": path,
+                "where": "host" if path.startswith("/") else "release",
+                "format": entry["format"] or guess,
+                "mode": entry["mode"],
+                "variable": entry["variable"],
+                "content": entry["content"],
+            }
+        )
+    return result
+
+
+def _writable(given, paths, databases):
+    names = {item["path"] for item in given["writable"]} - {"media"}
+    asks = django_references.find([given["env"], list(given["files"].values())])
+    if any(item["engine"] == "sqlite" for item in databases.values()) or "path.data" in asks:
+        names.add("data")
+    links = [
+        {"link": item["link"], "target": f"{paths['shared']}/{item['path']}"}
+        for item in given["writable"]
+        if item["link"]
+    ]
+    return [f"{paths['shared']}/{name}" for name in sorted(names)], links
+
+
+def _health(given, site):
+    health = dict(given["health"])
+    first = site["domains"][0].lstrip("*.") if site["domains"] else "localhost"
+    health["host"] = health["host"] or first
+    health["scheme"] = health["scheme"] or site["url"].split(":")[0]
+    return health
+
+
+def _web(given, nginx, app):
+    web = dict(given["web"])
+    https = web["https"]
+    web["https"] = bool(web["tls"]) if https is None else https
+    web["tls"] = web["tls"] or {}
+    web["read_timeout"] = web["read_timeout"] or (app["timeout"] or 3600) + 5
+    web["port"], web["tls_port"] = nginx["port"], nginx["tls_port"]
+    web["locations"] = {
+        path: {key: value for key, value in entry.items() if value is not None}
+        for path, entry in sorted(web["locations"].items())
+    }
+    return web
+
+
+def _secrets(given, project, python):
+    specs = {"SECRET_KEY": dict(SECRET_KEY, export=True)}
+    for name, entry in given["secrets"].items():
+        export = name.isupper() if entry["export"] is None else entry["export"]
+        if entry["value"] is not None:
+            specs[name] = {"value": entry["value"], "export": export}
+        else:
+            specs[name] = {
+                "generate": entry["generate"],
+                "format": entry["format"],
+                "export": export,
+            }
+    for alias, database in project["databases"].items():
+        if database["engine"] == "postgresql":
+            entry = given["database"] if alias == "default" else given["databases"][alias]
+            specs[f"database.{alias}.password"] = _password(entry["password"])
+    if project["cache"]["engine"] == "redis":
+        if given["cache"]["password"] or project["cache"]["managed"]:
+            specs["cache.password"] = _password(given["cache"]["password"])
+    if project["superuser"]:
+        specs["superuser.password"] = _password(given["superuser"]["password"])
+    if given["source"]["deploy_key"]:
+        specs["source.deploy_key"] = _password(given["source"]["deploy_key"])
+    if python["index_url"]:
+        specs["python.index_url"] = _password(python["index_url"])
+    if python["extra_index_urls"]:
+        specs["python.extra_index_urls"] = _password(" ".join(python["extra_index_urls"]))
+    return dict(sorted(specs.items()))
+
+
+def _password(value):
+    return {"value": value, "export": False} if value else dict(PASSWORD)
+
+
+def _environment(given, project):
+    """Variables worked out from the project, then the pillar's over them; null removes one."""
+    result = {
+        "ALLOWED_HOSTS": ",".join(project["allowed_hosts"]),
+        "CSRF_TRUSTED_ORIGINS": ",".join(project["csrf_trusted_origins"]),
+        "DJANGO_RELEASE": "@{release}",
+        "HOME": "@{path.home}",
+        "LANG": "C.UTF-8",
+        "MEDIA_ROOT": "@{path.media}",
+        "MEDIA_URL": "@{media.url}",
+        "PATH": "@{path.venv}/bin:/usr/local/bin:/usr/bin:/bin",
+        "PYTHONUNBUFFERED": "1",
+        "SITE_URL": "@{url}",
+        "STATIC_ROOT": "@{path.static}",
+        "STATIC_URL": "@{static.url}",
+    }
+    if project["settings"]:
+        result["DJANGO_SETTINGS_MODULE"] = project["settings"]
+    search = [
+        path if path.startswith(("/", "@{")) else "@{path.project}/" + path
+        for path in project["pythonpath"]
+    ]
+    if search:
+        result["PYTHONPATH"] = ":".join(search)
+    engine = project["databases"]["default"]["engine"]
+    if engine != "none":
+        result["DATABASE_URL"] = "@{database.url}"
+        result["DATABASE_NAME"] = "@{database.name}"
+    if engine == "postgresql":
+        for key in ("user", "password", "host", "port"):
+            result[f"DATABASE_{key.upper()}"] = f"@{{database.{key}}}"
+    if project["cache"]["engine"] != "none":
+        result["CACHE_URL"] = "@{cache.url}"
+    if project["cache"]["engine"] == "redis":
+        result["REDIS_URL"] = "@{redis.url}"
+        for key in ("host", "port", "password"):
+            result[f"REDIS_{key.upper()}"] = f"@{{redis.{key}}}"
+    for name, spec in project["secret_specs"].items():
+        if spec["export"]:
+            result[name] = f"@{{secrets.{name}}}"
+    for entry in project["files"]:
+        if entry["variable"]:
+            inside = "" if entry["where"] == "host" else "@{path.project}/"
+            result[entry["variable"]] = inside + entry["path"]
+    result.update(environment(given["env"]))
+    return {name: value for name, value in sorted(result.items()) if value is not None}
+
+
+def _compact(entry, *optional):
+    """A copy without those of the optional keys that are not given."""
+    return {key: value for key, value in entry.items() if value is not None or key not in optional}
+
+
+def _unique(items):
+    return list(dict.fromkeys(items))
+
+
+def _bracket(name):
+    return f"[{name}]" if ":" in name else name
