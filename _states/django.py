@@ -1,0 +1,278 @@
+"""
+States that put Django projects into production. Each names an outcome; ``project`` is a project's
+name below ``django:projects`` in the pillar.
+
+.. code-block:: yaml
+
+    shop: release is live:
+      django.release_live:
+        - project: shop
+        - require:
+          - django: "shop: database is migrated"
+"""
+
+from salt.exceptions import CommandExecutionError
+
+__virtualname__ = "django"
+
+
+def __virtual__():
+    return __virtualname__
+
+
+def _apply(state_name, function, **arguments):
+    """The result of a step: compare, stop there in test mode, act, report what changed."""
+    test = __opts__["test"]
+    try:
+        done = __salt__[function](test=test, **arguments)
+    except CommandExecutionError as error:
+        return {"name": state_name, "result": False, "changes": {}, "comment": str(error)}
+    return {
+        "name": state_name,
+        "result": None if test and done["changes"] else True,
+        "changes": done["changes"],
+        "comment": done["comment"],
+    }
+
+
+def valid(name):
+    """
+    The pillar of this host is valid; else every mistake in it is told and nothing is changed.
+
+    .. code-block:: yaml
+
+        the pillar is valid:
+          django.valid: []
+    """
+    public = __salt__["django.config"]()
+    comment = "\n".join(public["errors"] or public["warnings"])
+    return {
+        "name": name,
+        "result": public["valid"],
+        "changes": {},
+        "comment": comment or f"Projects: {', '.join(sorted(public['projects']))}.",
+    }
+
+
+def secrets_present(name, project):
+    """
+    Every secret of the project exists on this host; what the pillar leaves out is generated once.
+
+    .. code-block:: yaml
+
+        "shop: secrets are there":
+          django.secrets_present:
+            - project: shop
+    """
+    return _apply(name, "django.keep_secrets", project=project)
+
+
+def source_fetched(name, project):
+    """
+    The source of the release that the pillar means is on this host.
+
+    .. code-block:: yaml
+
+        "shop: source is fetched":
+          django.source_fetched:
+            - project: shop
+    """
+    return _apply(name, "django.fetch", project=project)
+
+
+def packages_installed(name, project):
+    """
+    The release has a virtual environment with the packages that it needs.
+
+    .. code-block:: yaml
+
+        "shop: packages are installed":
+          django.packages_installed:
+            - project: shop
+    """
+    return _apply(name, "django.install", project=project)
+
+
+def release_built(name, project):
+    """
+    The release's rendered files are in its tree and its build steps are done.
+
+    .. code-block:: yaml
+
+        "shop: release is built":
+          django.release_built:
+            - project: shop
+    """
+    return _apply(name, "django.build", project=project)
+
+
+def configured(name, project):
+    """
+    The release's environment and its files on the host are written.
+
+    .. code-block:: yaml
+
+        "shop: release is configured":
+          django.configured:
+            - project: shop
+    """
+    return _apply(name, "django.configure", project=project)
+
+
+def checked(name, project):
+    """
+    Django's checks pass in the release, and its settings are fit to go live.
+
+    .. code-block:: yaml
+
+        "shop: release is checked":
+          django.checked:
+            - project: shop
+    """
+    return _apply(name, "django.vet", project=project)
+
+
+def static_collected(name, project):
+    """
+    The release's static files are collected and published beside those of earlier releases.
+
+    .. code-block:: yaml
+
+        "shop: static files are published":
+          django.static_collected:
+            - project: shop
+    """
+    return _apply(name, "django.publish_static", project=project)
+
+
+def migrated(name, project):
+    """
+    The database has every migration of the release.
+
+    .. code-block:: yaml
+
+        "shop: database is migrated":
+          django.migrated:
+            - project: shop
+    """
+    return _apply(name, "django.apply_migrations", project=project)
+
+
+def superuser(name, project):
+    """
+    The project's superuser is in the database.
+
+    .. code-block:: yaml
+
+        "shop: superuser is there":
+          django.superuser:
+            - project: shop
+    """
+    return _apply(name, "django.ensure_superuser", project=project)
+
+
+def tasks_done(name, project, when):
+    """
+    The project's tasks of a kind (``first``, ``before`` or ``after`` the switch) are done.
+
+    .. code-block:: yaml
+
+        "shop: tasks before the switch are done":
+          django.tasks_done:
+            - project: shop
+            - when: before
+    """
+    return _apply(name, "django.run_tasks", project=project, when=when)
+
+
+def release_live(name, project):
+    """
+    The release serves the project's requests: started beside the old one, healthy, switched to.
+
+    .. code-block:: yaml
+
+        "shop: release is live":
+          django.release_live:
+            - project: shop
+    """
+    return _apply(name, "django.go_live", project=project)
+
+
+def processes_live(name, project):
+    """
+    The project's other processes run from the release.
+
+    .. code-block:: yaml
+
+        "shop: processes run":
+          django.processes_live:
+            - project: shop
+    """
+    return _apply(name, "django.run_processes", project=project)
+
+
+def pruned(name, project):
+    """
+    Only the newest releases, and what they need, are kept.
+
+    .. code-block:: yaml
+
+        "shop: old releases are gone":
+          django.pruned:
+            - project: shop
+    """
+    return _apply(name, "django.prune", project=project)
+
+
+def database_present(name, project, alias="default"):
+    """
+    A project's role, database, privileges and extensions are in this host's PostgreSQL.
+
+    .. code-block:: yaml
+
+        "shop: database is there":
+          django.database_present:
+            - project: shop
+            - alias: default
+    """
+    return _apply(name, "django.ensure_database", project=project, alias=alias)
+
+
+def secret_file(name, source, project, context=None, user="root", group="root", mode="0640"):
+    """
+    A file made from a template and a project's secrets; its content is never shown.
+
+    .. code-block:: yaml
+
+        /etc/redis/shop.acl:
+          django.secret_file:
+            - source: salt://django/cache/files/etc/redis/users.acl.j2
+            - project: shop
+            - user: redis
+            - group: redis
+            - mode: "0640"
+    """
+    return _apply(
+        name,
+        "django.write_secret_file",
+        name=name,
+        source=source,
+        project=project,
+        context=context,
+        user=user,
+        group=group,
+        mode=mode,
+    )
+
+
+def tool_installed(name, requirements):
+    """
+    A virtual environment holds exactly the packages that a lock file pins, checked by their hashes.
+
+    .. code-block:: yaml
+
+        /opt/django-formula/uv:
+          django.tool_installed:
+            - requirements: salt://django/host/files/uv.lock
+    """
+    return _apply(name, "django.install_tool", name=name, requirements=requirements)

@@ -1,0 +1,81 @@
+"""HTTP over a Unix socket: is a project's web process answering as it should?"""
+
+import http.client
+import socket
+import time
+
+POLL_SECONDS = 0.1
+REQUEST_TIMEOUT = 10
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """An HTTP connection to a Unix socket."""
+
+    def __init__(self, path, timeout=REQUEST_TIMEOUT):
+        super().__init__("localhost", timeout=timeout)
+        self._path = str(path)
+
+    def connect(self):
+        """Connect to the socket's path."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def ask(path, health, timeout=REQUEST_TIMEOUT):
+    """
+    One health request over the socket at ``path``.
+
+    health
+        Dict with ``path``, ``host``, ``scheme`` (http or https, told as X-Forwarded-Proto) and
+        ``status`` (list of int that count as healthy).
+
+    Returns None when healthy, else the reason (str).
+    """
+    headers = {
+        "Host": health["host"],
+        "X-Forwarded-Proto": health["scheme"],
+        "X-Forwarded-Host": health["host"],
+        "X-Forwarded-For": "127.0.0.1",
+        "X-Real-IP": "127.0.0.1",
+        "User-Agent": "django-formula health check",
+        "Connection": "close",
+    }
+    connection = UnixConnection(path, timeout)
+    try:
+        connection.request("GET", health["path"], headers=headers)
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        return f"no answer on {path}: {error}"
+    finally:
+        connection.close()
+    if status in health["status"]:
+        return None
+    wanted = ", ".join(str(code) for code in health["status"])
+    return (
+        f"GET {health['path']} with Host {health['host']} answered {status}, expected {wanted}"
+    )
+
+
+def wait(path, health, alive=lambda: None):
+    """
+    Ask until healthy or until ``health['timeout']`` seconds have passed.
+
+    alive
+        Called between requests; returns a reason (str) when the process is dead and waiting is
+        of no use.
+
+    Returns None when healthy, else the last reason (str).
+    """
+    deadline = time.monotonic() + health["timeout"]
+    while True:
+        left = deadline - time.monotonic()
+        reason = ask(path, health, max(1, min(REQUEST_TIMEOUT, left)))
+        if reason is None:
+            return None
+        dead = alive()
+        if dead:
+            return dead
+        if time.monotonic() >= deadline:
+            return f"{reason} (waited {health['timeout']} s)"
+        time.sleep(POLL_SECONDS)

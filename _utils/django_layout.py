@@ -1,0 +1,201 @@
+"""
+Where a project's releases, instances and records lie on a host, and how they are named.
+
+A release is content: source revision, requirements, interpreter, files in its tree and build steps.
+An instance is a release together with a configuration: environment, secrets and process settings.
+Records are JSON files, written by an atomic rename, so that a run that is killed leaves either the
+old or the new one.
+"""
+
+import errno
+import hashlib
+import hmac
+import json
+import os
+import pathlib
+import secrets
+import shutil
+import stat
+
+DIGEST_LENGTH = 12
+
+
+def digest(value, key=b""):
+    """Short hexadecimal digest of any JSON value; with ``key`` (bytes) it cannot be guessed at."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str).encode()
+    return hmac.new(key, text, hashlib.sha256).hexdigest()[:DIGEST_LENGTH]
+
+
+def write_atomic(path, content, mode=0o644, uid=0, gid=0):
+    """Write ``content`` (bytes or str) to ``path`` so that no reader ever sees a part of it."""
+    path = pathlib.Path(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    handle = os.open(temporary, flags, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content.encode() if isinstance(content, str) else content)
+            stream.flush()
+            os.fchown(stream.fileno(), uid, gid)
+            os.fchmod(stream.fileno(), mode)
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def file_differences(path, text, mode, uid, gid):
+    """What of ``content``, ``mode`` and ``owner`` is not as wanted of a file (list of str)."""
+    try:
+        status = os.stat(path)
+        content = pathlib.Path(path).read_bytes()
+    except OSError:
+        return ["content", "mode", "owner"]
+    found = {
+        "content": content == text.encode(),
+        "mode": stat.S_IMODE(status.st_mode) == mode,
+        "owner": (status.st_uid, status.st_gid) == (uid, gid),
+    }
+    return [aspect for aspect, same in found.items() if not same]
+
+
+def read_json(path):
+    """The record at ``path`` as a dict; empty when it is missing or was cut off."""
+    try:
+        value = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def write_json(path, value, mode=0o644):
+    """Write a record."""
+    write_atomic(path, json.dumps(value, indent=1, sort_keys=True) + "\n", mode)
+
+
+def point(link, target):
+    """Make the symbolic link ``link`` point to ``target`` in one atomic step."""
+    link = pathlib.Path(link)
+    temporary = link.with_name(f".{link.name}.{secrets.token_hex(4)}")
+    temporary.symlink_to(target)
+    try:
+        os.replace(temporary, link)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def target_of(link):
+    """What ``link`` points to (str), or None when it is no link."""
+    try:
+        return os.readlink(link)
+    except OSError:
+        return None
+
+
+def seal(path, gid):
+    """
+    Give a tree to root and the project's group: the project can read it and not change it, nobody
+    else can read it. A link keeps its owner, which has no meaning.
+    """
+    for folder, _, names in os.walk(path):
+        for name in [folder, *(os.path.join(folder, name) for name in names)]:
+            try:
+                # Opened without following a link, so that the project cannot point root elsewhere.
+                handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            except OSError as error:
+                if error.errno in (errno.ELOOP, errno.ENXIO):
+                    continue
+                raise
+            try:
+                mode = stat.S_IMODE(os.fstat(handle).st_mode)
+                os.fchown(handle, 0, gid)
+                os.fchmod(handle, (mode & 0o700) | ((mode & 0o500) >> 3) | 0o200)
+            finally:
+                os.close(handle)
+
+
+def remove_tree(path):
+    """Remove a folder and all in it; nothing to do when it is not there."""
+    if os.path.isdir(path):
+        shutil.rmtree(path)
+
+
+class Layout:
+    """The folders and records of one project, from the ``paths`` of its resolved configuration."""
+
+    def __init__(self, paths):
+        self.root = pathlib.Path(paths["root"])
+        self.releases = pathlib.Path(paths["releases"])
+        self.venvs = pathlib.Path(paths["venvs"])
+        self.instances = pathlib.Path(paths["instances"])
+        self.shared = pathlib.Path(paths["shared"])
+        self.static = pathlib.Path(paths["static"])
+        self.media = pathlib.Path(paths["media"])
+        self.current = pathlib.Path(paths["current"])
+        self.socket = pathlib.Path(paths["socket"])
+        self.run = pathlib.Path(paths["run"])
+        self.log = pathlib.Path(paths["log"])
+        self.cache = pathlib.Path(paths["cache"])
+        self.downloads = self.root / "downloads"  # root's own: git must not trust the project
+        self.live = self.root / "live"
+        self.history = self.root / "history.json"
+
+    def release(self, release_id):
+        """Folder of a release."""
+        return self.releases / release_id
+
+    def record(self, release_id):
+        """The record of a release (dict): its stage, revision, venv and what was found in it."""
+        return read_json(self.release(release_id) / "release.json")
+
+    def save_record(self, release_id, **values):
+        """Add ``values`` to the record of a release."""
+        write_json(
+            self.release(release_id) / "release.json", {**self.record(release_id), **values}
+        )
+
+    def instance(self, instance_id):
+        """Folder of an instance."""
+        return self.instances / instance_id
+
+    def instance_record(self, instance_id):
+        """The record of an instance (dict): what its check found."""
+        return read_json(self.instance(instance_id) / "instance.json")
+
+    def save_instance_record(self, instance_id, **values):
+        """Add ``values`` to the record of an instance."""
+        write_json(
+            self.instance(instance_id) / "instance.json",
+            {**self.instance_record(instance_id), **values},
+        )
+
+    def instance_socket(self, instance_id):
+        """Unix socket that an instance's web process listens on."""
+        return self.run / f"web-{instance_id}.sock"
+
+    def live_instance(self):
+        """Id of the instance that serves now, or None."""
+        target = target_of(self.live)
+        return pathlib.PurePath(target).name if target else None
+
+    def live_release(self):
+        """Id of the release that serves now, or None."""
+        target = target_of(self.current)
+        return pathlib.PurePath(target).name if target else None
+
+    def release_ids(self):
+        """Ids of all releases on this host (list of str)."""
+        return _folder_names(self.releases)
+
+    def instance_ids(self):
+        """Ids of all instances on this host (list of str)."""
+        return _folder_names(self.instances)
+
+
+def _folder_names(path):
+    try:
+        return sorted(entry.name for entry in os.scandir(path) if entry.is_dir())
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,170 @@
+"""
+The processes of a project as data: what is run, how it is stopped and where it logs.
+
+A definition is a dict of supervisord's own option names, which both process managers understand:
+``command`` (list of str), ``directory``, ``user``, ``startsecs``, ``stopsignal``, ``stopwaitsecs`` …
+No definition holds a secret: the launcher reads the environment from the instance's file.
+"""
+
+import re
+import shlex
+
+import django_references
+
+LAUNCHER = "/usr/local/lib/django-formula/with-environment"
+GUNICORN_CONFIG = "/usr/local/lib/django-formula/gunicorn.conf.py"
+_PROGRAM = re.compile(
+    r"(?P<project>[^.]+)\.(?P<process>[^.]+)\.(?P<instance>[0-9a-f]{12}-[0-9a-f]{12})"
+)
+
+
+def program_name(project, process, instance):
+    """Name (str) of an instance's process in its process manager; no project's name has a dot."""
+    return f"{project}.{process}.{instance}"
+
+
+def parse_program(program, project):
+    """``(process, instance)`` of a program of ``project``; None for a stranger."""
+    match = _PROGRAM.fullmatch(program)
+    return match.group("process", "instance") if match and match["project"] == project else None
+
+
+def manage_argv(manage, venv, source):
+    """
+    The command line (list of str) that every management command of a project begins with.
+
+    manage
+        ``{kind: file|script|module, value: …}``.
+    venv, source
+        The release's virtual environment and project folder.
+    """
+    if manage["kind"] == "script":
+        return [f"{venv}/bin/{manage['value']}"]
+    if manage["kind"] == "module":
+        return [f"{venv}/bin/python", "-m", manage["value"]]
+    return [f"{venv}/bin/python", f"{source}/{manage['value']}"]
+
+
+def command_argv(spec, project, names):
+    """
+    The command line of a ``{command: …}`` or ``{manage: …}`` entry of the pillar, references
+    expanded. A text is split as a shell would, and no shell runs it.
+    """
+    key = "manage" if spec.get("manage") else "command"
+    words = spec[key] if isinstance(spec[key], list) else shlex.split(spec[key])
+    words = [django_references.expand_text(word, names) for word in words]
+    if key == "command":
+        return words
+    return [*manage_argv(project["manage"], names["path.venv"], names["path.project"]), *words]
+
+
+def gunicorn_argv(app, module, names):
+    """
+    Gunicorn's command line.
+
+    app
+        The project's resolved ``app`` settings.
+    module
+        The WSGI (or ASGI) callable, such as ``shop.wsgi:application``.
+    """
+    argv = [
+        f"{names['path.venv']}/bin/gunicorn",
+        f"--config={GUNICORN_CONFIG}",
+        f"--bind=unix:{names['socket']}",
+        f"--chdir={names['path.project']}",
+        f"--name={names['project']}",
+        f"--workers={app['workers']}",
+        f"--worker-class={app['worker_class']}",
+        f"--threads={app['threads']}",
+        f"--timeout={app['timeout']}",
+        f"--graceful-timeout={app['graceful_timeout']}",
+        "--worker-tmp-dir=/dev/shm",  # noqa: S108 (a heartbeat file must not wait for a disk)
+        "--umask=7",
+        "--error-logfile=-",
+        "--no-control-socket",
+    ]
+    if app.get("max_requests"):
+        argv += [
+            f"--max-requests={app['max_requests']}",
+            f"--max-requests-jitter={app['max_requests'] // 10}",
+        ]
+    if app.get("preload"):
+        argv.append("--preload")
+    argv += [django_references.expand_text(option, names) for option in app["options"]]
+    return [*argv, module]
+
+
+def environments(project):
+    """
+    Processes and timers that have variables of their own: ``{label: variables}`` with references.
+    Their environment is a file of its own, see :func:`environment_file`.
+    """
+    found = {"web": project["app"]["environment"]}
+    found.update({name: spec["environment"] for name, spec in project["processes"].items()})
+    found.update(
+        {f"timer-{name}": spec["environment"] for name, spec in project["timers"].items()}
+    )
+    return {label: variables for label, variables in found.items() if variables}
+
+
+def environment_file(folder, project, label):
+    """Path (str) of the environment that ``label`` reads in the instance's ``folder``."""
+    return f"{folder}/environment" + (f".{label}" if label in environments(project) else "")
+
+
+def definitions(project, record, names, folder):
+    """
+    Every long-running process of an instance: ``{process name: definition}``; ``web`` first.
+
+    project
+        Resolved project.
+    record
+        The release's record: ``wsgi`` is its entry point when pillar names none.
+    names
+        The instance's namespace for references.
+    folder
+        The instance's folder, with its environment.
+    """
+    app = project["app"]
+    if app["server"] == "command":
+        web = command_argv(app, project, names)
+    else:
+        module = app["module"] or record.get("wsgi") or ""
+        web = gunicorn_argv(app, module if ":" in module else f"{module}:application", names)
+    common = {
+        "user": project["user"],
+        "autostart": True,
+        "autorestart": True,
+        "redirect_stderr": True,
+        "stdout_logfile_maxbytes": 0,
+        "stdout_logfile_backups": 0,
+        "stopasgroup": False,
+        "killasgroup": True,
+        "umask": "027",
+    }
+    found = {
+        "web": {
+            **common,
+            "command": [LAUNCHER, environment_file(folder, project, "web"), *web],
+            "directory": names["path.project"],
+            "startsecs": 1,
+            "stopsignal": "TERM",
+            "stopwaitsecs": app["graceful_timeout"] + 5,
+            "stdout_logfile": f"{names['path.log']}/web.log",
+        }
+    }
+    for name, spec in project["processes"].items():
+        argv = command_argv(spec, project, names)
+        directory = f"{names['path.project']}/{spec['directory'] or ''}".rstrip("/")
+        for number in range(1, spec["count"] + 1):
+            label = name if spec["count"] == 1 else f"{name}_{number}"
+            found[label] = {
+                **common,
+                "command": [LAUNCHER, environment_file(folder, project, name), *argv],
+                "directory": directory,
+                "startsecs": spec["start_seconds"],
+                "stopsignal": spec["stop_signal"],
+                "stopwaitsecs": spec["stop_timeout"],
+                "stdout_logfile": f"{names['path.log']}/{label}.log",
+            }
+    return found

@@ -1,0 +1,155 @@
+"""
+Run a command on this host as a given user: no shell unless asked for, a whole and explicit
+environment, a time limit that ends the whole process group, and the last lines of output kept for
+the error message. A child never outlives the process that started it.
+"""
+
+import ctypes
+import os
+import pathlib
+import pwd
+import shlex
+import signal
+import subprocess
+import tempfile
+
+TAIL_LINES = 25
+BASE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# What a build may need from the environment of the process that runs Salt: proxies, certificate
+# bundles, package indexes. Never given to a project's own processes.
+BUILD_VARIABLES = (
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "NODE_EXTRA_CA_CERTS",
+    "PIP_CERT",
+    "PIP_INDEX_URL",
+    "UV_DEFAULT_INDEX",
+)
+_PR_SET_PDEATHSIG = 1
+
+
+class CommandError(Exception):
+    """
+    A command failed, could not be started or ran out of time.
+
+    argv (list of str), returncode (int or None on a timeout), output (str, the last lines).
+    """
+
+    def __init__(self, argv, returncode, output, reason):
+        self.argv = argv
+        self.returncode = returncode
+        self.output = output
+        lines = [f"{shlex.join(argv)[:300]}: {reason}"]
+        if output:
+            lines.append(output)
+        super().__init__("\n".join(lines))
+
+
+def build_environment(**extra):
+    """The environment for commands that download or compile, with ``extra`` (str) on top."""
+    inherited = {name: os.environ[name] for name in BUILD_VARIABLES if name in os.environ}
+    return {"PATH": BASE_PATH, "LANG": "C.UTF-8", "HOME": "/root", **inherited, **extra}
+
+
+def _die_with_parent():
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _credentials(user):
+    if user is None:
+        return {}
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        raise CommandError([user], None, "", f"the system user {user!r} does not exist") from None
+    groups = os.getgrouplist(user, entry.pw_gid)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
+
+
+def tail(text, lines=TAIL_LINES):
+    """The last ``lines`` non-empty lines of ``text``."""
+    kept = [line.rstrip() for line in text.splitlines() if line.strip()]
+    return "\n".join(kept[-lines:])
+
+
+def run(
+    argv, *, user=None, env=None, cwd=None, timeout=600, stdin=None, log=None, umask=0o022, check=True
+):
+    """
+    Run ``argv`` and return a ``subprocess.CompletedProcess`` with text ``stdout`` and ``stderr``.
+
+    argv
+        List of str. The first must be an absolute path or be found on ``env['PATH']``.
+    user
+        System user to become; None stays root.
+    env
+        The whole environment (dict of str); None is a minimal one.
+    timeout
+        Seconds after which the process group is killed.
+    stdin
+        Text for standard input.
+    log
+        Path of a file that both streams are appended to; ``stdout`` is then empty and ``stderr``
+        holds the last lines of the log.
+    check
+        Raise :class:`CommandError` on a non-zero exit.
+    """
+    env = env or {"PATH": BASE_PATH, "LANG": "C.UTF-8"}
+    program = _which(argv[0], env.get("PATH", BASE_PATH))
+    if program is None:
+        raise CommandError(argv, 127, "", f"the program {argv[0]!r} is not on this host")
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        stdout, stderr = (err, err) if log else (out, err)
+        process = subprocess.Popen(  # noqa: S603
+            argv,
+            executable=program,
+            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            env=env,
+            cwd=cwd or "/",
+            umask=umask,
+            start_new_session=True,
+            preexec_fn=_die_with_parent,
+            **_credentials(user),
+        )
+        reason = None
+        try:
+            process.communicate(stdin.encode() if stdin is not None else None, timeout=timeout)
+        except subprocess.TimeoutExpired:
+            reason = f"killed after its time limit of {timeout} s"
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        texts = []
+        for stream in (out, err):
+            stream.seek(0)
+            texts.append(stream.read().decode(errors="replace"))
+    if log:
+        with open(log, "a", encoding="utf-8") as handle:
+            handle.write(f"$ {shlex.join(argv)}\n{texts[1]}")
+    done = subprocess.CompletedProcess(argv, process.returncode, texts[0], texts[1])
+    if reason or (check and done.returncode != 0):
+        output = tail(done.stdout + "\n" + done.stderr)
+        raise CommandError(argv, done.returncode, output, reason or f"exit status {done.returncode}")
+    return done
+
+
+def _which(name, path):
+    if "/" in name:
+        return name if os.access(name, os.X_OK) else None
+    for folder in path.split(":"):
+        candidate = pathlib.Path(folder) / name
+        if os.access(candidate, os.X_OK) and candidate.is_file():
+            return str(candidate)
+    return None

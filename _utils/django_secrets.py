@@ -1,0 +1,80 @@
+"""
+Secrets of a project on this host: the pillar's, and those that it leaves out, which are generated
+once and kept in a file that only root can read.
+"""
+
+import os
+import pathlib
+import secrets
+import string
+
+from django_layout import read_json, write_json
+
+FOLDER_MODE = 0o700
+ALPHABETS = {
+    "letters": string.ascii_letters + string.digits,
+    "hex": "0123456789abcdef",
+    "urlsafe": string.ascii_letters + string.digits + "-_",
+}
+
+
+def store(folder, project):
+    """Path of the file that keeps a project's generated secrets."""
+    return pathlib.Path(folder) / f"{project}.json"
+
+
+def generate(length=64, alphabet="letters"):
+    """
+    A new secret (str).
+
+    length
+        Number of characters; some products refuse fewer than 50.
+    alphabet
+        ``letters`` (and digits: safe in every URL and file), ``hex`` or ``urlsafe``.
+    """
+    letters = ALPHABETS[alphabet]
+    return "".join(secrets.choice(letters) for _ in range(length))
+
+
+def missing(specs, kept):
+    """
+    Names of the secrets that must be generated (sorted list of str).
+
+    specs
+        ``secret_specs`` of the resolved project: by name ``{value: …}``, or ``{generate: length,
+        format: alphabet}``.
+    kept
+        What the store holds (dict).
+    """
+    return sorted(name for name, spec in specs.items() if "value" not in spec and name not in kept)
+
+
+def values(specs, kept):
+    """Every secret's value by name; one that is not generated yet is an empty text."""
+    return {
+        name: spec["value"] if "value" in spec else kept.get(name, "")
+        for name, spec in specs.items()
+    }
+
+
+def load(folder, project):
+    """The generated secrets of a project (dict)."""
+    return read_json(store(folder, project))
+
+
+def keep(folder, project, specs):
+    """Generate what is missing and write it down; returns the names of the new secrets."""
+    os.makedirs(folder, mode=FOLDER_MODE, exist_ok=True)
+    os.chmod(folder, FOLDER_MODE)
+    kept = load(folder, project)
+    names = missing(specs, kept)
+    if names:
+        path = store(folder, project)
+        if path.exists() and not kept:
+            raise ValueError(
+                f"{path} holds secrets that cannot be read; mend it or move it away: "
+                "new secrets would lock the project out of its own data"
+            )
+        fresh = {name: generate(specs[name]["generate"], specs[name]["format"]) for name in names}
+        write_json(path, {**kept, **fresh}, mode=0o600)
+    return names

@@ -1,0 +1,109 @@
+"""
+Publish static files so that old and new pages both find theirs.
+
+A release collects into a folder of its own; publishing adds its files to the folder that the web
+server reads. Files of releases that are kept stay. Each file is put in place by a rename, never
+written over, so that no visitor reads half a file.
+"""
+
+import gzip
+import os
+import pathlib
+import secrets
+
+COMPRESSIBLE = (
+    ".css", ".csv", ".eot", ".html", ".ico", ".js", ".json", ".map", ".mjs", ".otf", ".svg", ".ttf",
+    ".txt", ".wasm", ".webmanifest", ".xml",
+)  # fmt: skip
+MINIMUM_BYTES = 860  # below, the header of a compressed answer outweighs what is saved
+# Manifests that a release's own processes read; nobody asks for them through the web server.
+PRIVATE = ("staticfiles.json",)
+
+
+def listing(folder):
+    """Relative paths of the files below ``folder`` (set of str), manifests left out."""
+    found = set()
+    for place, _, names in os.walk(folder):
+        relative = os.path.relpath(place, folder)
+        prefix = "" if relative == "." else relative + "/"
+        found.update(prefix + name for name in names if name not in PRIVATE)
+    return found
+
+
+def unpublished(collected, published):
+    """
+    Relative paths (sorted list) of collected files that are missing from ``published`` or differ
+    there in size or time of change.
+    """
+    wanted = []
+    for name in sorted(listing(collected)):
+        source = os.stat(os.path.join(collected, name))
+        try:
+            target = os.stat(os.path.join(published, name))
+        except OSError:
+            wanted.append(name)
+            continue
+        if (source.st_size, int(source.st_mtime)) != (target.st_size, int(target.st_mtime)):
+            wanted.append(name)
+    return wanted
+
+
+def publish(collected, published, names, compress=True):
+    """Put ``names`` in place below ``published``, world-readable, with a ``.gz`` where it helps."""
+    for name in names:
+        source = pathlib.Path(collected, name)
+        target = pathlib.Path(published, name)
+        _make_folder(target.parent, pathlib.Path(published))
+        content = source.read_bytes()
+        stamp = source.stat().st_mtime
+        _place(target, content, stamp)
+        packed = target.with_name(target.name + ".gz")
+        if compress and target.suffix in COMPRESSIBLE and len(content) >= MINIMUM_BYTES:
+            _place(packed, gzip.compress(content, 6, mtime=0), stamp)
+        elif f"{name}.gz" not in names:
+            packed.unlink(missing_ok=True)
+
+
+def stale(published, keep):
+    """
+    Relative paths (sorted list) of published files that no kept release has collected.
+
+    keep
+        Folders (list) of what the kept releases collected.
+    """
+    wanted = set().union(*(listing(folder) for folder in keep))
+    return sorted(
+        name
+        for name in listing(published)
+        if name not in wanted and name.removesuffix(".gz") not in wanted
+    )
+
+
+def remove(published, names):
+    """Remove published files, and the folders that are empty then."""
+    for name in names:
+        os.unlink(os.path.join(published, name))
+    for place, _, _ in os.walk(published, topdown=False):
+        if place != str(published) and not os.listdir(place):
+            os.rmdir(place)
+
+
+def _make_folder(folder, top):
+    if folder == top or folder.is_dir():
+        return
+    _make_folder(folder.parent, top)
+    folder.mkdir(mode=0o755, exist_ok=True)
+    os.chmod(folder, 0o755)
+
+
+def _place(target, content, stamp):
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    try:
+        with open(temporary, "xb") as stream:
+            stream.write(content)
+            os.fchmod(stream.fileno(), 0o644)
+        os.utime(temporary, (stamp, stamp))
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

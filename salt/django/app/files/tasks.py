@@ -1,0 +1,258 @@
+"""
+Release tasks of a Django project, several in one process, answering as data.
+
+Run by a project's own Python with this text on standard input, in its folder and environment:
+
+    python - '{"tasks": [{"do": "inspect"}]}' < tasks.py
+
+The request is the only argument and holds no secret; one that a task needs is in the environment.
+The answer is one line of JSON on the original standard output; what the project prints goes to
+standard error. Exit status 1 and ``{"error": …}`` when a task fails.
+"""
+
+import json
+import os
+import sys
+import traceback
+
+
+def inspect(request):
+    """What the project is made of: settings that matter, its migrations, its user table."""
+    from django.conf import settings
+    from django.contrib.auth import get_user_model
+    from django.db import connections
+    from django.db.migrations.loader import MigrationLoader
+
+    loader = MigrationLoader(None, ignore_no_migrations=True)
+    migrated = sorted(list(key) for key in loader.disk_migrations)
+    user = None
+    if "django.contrib.auth" in settings.INSTALLED_APPS:
+        model = get_user_model()
+        user = {
+            "table": model._meta.db_table,
+            "username": model._meta.get_field(model.USERNAME_FIELD).column,
+        }
+    return {
+        "django": __import__("django").get_version(),
+        "settings": settings.SETTINGS_MODULE,
+        "debug": bool(settings.DEBUG),
+        "secret_key": _secret_key_problem(settings),
+        "static_root": str(settings.STATIC_ROOT or ""),
+        "static_url": str(settings.STATIC_URL or ""),
+        "media_root": str(settings.MEDIA_ROOT or ""),
+        "databases": {alias: connections[alias].vendor for alias in connections},
+        "migrations": migrated,
+        "user": user,
+        "staticfiles": "django.contrib.staticfiles" in settings.INSTALLED_APPS,
+    }
+
+
+def _secret_key_problem(settings):
+    key = settings.SECRET_KEY
+    text = key.decode(errors="replace") if isinstance(key, bytes) else str(key)
+    if text.startswith("django-insecure-"):
+        return "is the one that startproject made for development (django-insecure-…)"
+    if len(text) < 32:
+        return "is shorter than 32 characters"
+    return None
+
+
+def check(request):
+    """System checks: ``{"level": 0-50, "id", "message", "hint", "object"}`` each."""
+    from django.core import checks
+
+    found = checks.run_checks(include_deployment_checks=request.get("deploy", True))
+    return [
+        {
+            "level": message.level,
+            "id": message.id,
+            "message": str(message.msg),
+            "hint": str(message.hint or ""),
+            "object": str(message.obj) if message.obj is not None else "",
+        }
+        for message in found
+        if not message.is_silenced()
+    ]
+
+
+def applied(request):
+    """
+    What the database says, without loading the project's applications: applied migrations and, for
+    each name in ``users``, whether that superuser is there.
+    """
+    from django.db import connections
+
+    answer = {"migrations": {}, "users": {}}
+    for alias in request["databases"]:
+        connection = connections[alias]
+        with connection.cursor() as cursor:
+            if "django_migrations" in connection.introspection.table_names(cursor):
+                cursor.execute("SELECT app, name FROM django_migrations")
+                answer["migrations"][alias] = sorted(list(row) for row in cursor.fetchall())
+            else:
+                answer["migrations"][alias] = []
+    user = request.get("user")
+    if user:
+        connection = connections["default"]
+        quote = connection.ops.quote_name
+        with connection.cursor() as cursor:
+            if user["table"] in connection.introspection.table_names(cursor):
+                cursor.execute(
+                    f"SELECT is_superuser, is_active FROM {quote(user['table'])}"  # noqa: S608
+                    f" WHERE {quote(user['username'])} = %s",
+                    [user["name"]],
+                )
+                row = cursor.fetchone()
+                answer["users"][user["name"]] = bool(row and row[0] and row[1])
+    return answer
+
+
+def migrate(request):
+    """
+    Apply pending migrations under a database lock, with time limits for locks and statements
+    (seconds; 0 is none). Returns the applied migrations by database alias.
+    """
+    from django.core.management import call_command
+    from django.db import connections
+    from django.db.migrations.recorder import MigrationRecorder
+
+    done = {}
+    for alias in request["databases"]:
+        connection = connections[alias]
+        before = set(MigrationRecorder(connection).applied_migrations())
+        with _only_one(connection, request["wait"]):
+            _limit(connection, request)
+            call_command("migrate", database=alias, interactive=False, verbosity=1)
+        after = set(MigrationRecorder(connection).applied_migrations())
+        done[alias] = sorted(list(key) for key in after - before)
+    return done
+
+
+class _only_one:
+    """A lock that the database gives up when the session ends, however it ends."""
+
+    key = 0x646A616E676F
+
+    def __init__(self, connection, wait):
+        from django.db import connections
+
+        self.main = connection
+        self.wait = wait
+        # A session of its own: a project's migrations may close and reopen theirs.
+        self.session = connections.create_connection(connection.alias)
+
+    def __enter__(self):
+        if self.session.vendor == "postgresql":
+            with self.session.cursor() as cursor:
+                cursor.execute(f"SET lock_timeout = {int(self.wait * 1000)}")
+                cursor.execute("SELECT pg_advisory_lock(%s)", [self.key])
+        elif self.session.vendor == "mysql":
+            name = f"{self.session.settings_dict['NAME']}.migrate"[:64]
+            with self.session.cursor() as cursor:
+                cursor.execute("SELECT GET_LOCK(%s, %s)", [name, int(self.wait)])
+                if cursor.fetchone()[0] != 1:
+                    raise RuntimeError(f"another host has migrated for {self.wait} s")
+
+    def __exit__(self, *failure):
+        self.session.close()
+
+
+def _limit(connection, request):
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET lock_timeout = {int(request['lock_timeout'] * 1000)}")
+            cursor.execute(f"SET statement_timeout = {int(request['statement_timeout'] * 1000)}")
+    elif connection.vendor == "mysql":
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET lock_wait_timeout = {max(1, int(request['lock_timeout']))}")
+
+
+def collectstatic(request):
+    """Run collectstatic into the settings' STATIC_ROOT; returns what it said."""
+    import io
+
+    from django.core.management import call_command
+
+    said = io.StringIO()
+    call_command(
+        "collectstatic",
+        interactive=False,
+        verbosity=1,
+        ignore_patterns=request.get("ignore", []),
+        stdout=said,
+    )
+    return said.getvalue().strip()
+
+
+def superuser(request):
+    """Create a superuser whose password is in the environment; returns whether it is new."""
+    from django.contrib.auth import get_user_model
+
+    model = get_user_model()
+    name = request["username"]
+    existing = model._default_manager.filter(**{model.USERNAME_FIELD: name}).first()
+    if existing is not None:
+        changed = [flag for flag in ("is_superuser", "is_staff", "is_active")
+                   if hasattr(existing, flag) and not getattr(existing, flag)]
+        for flag in changed:
+            setattr(existing, flag, True)
+        if changed:
+            existing.save()
+        return {"created": False, "granted": changed}
+    fields = {model.USERNAME_FIELD: name, "password": os.environ["DJANGO_SUPERUSER_PASSWORD"]}
+    email_field = model.get_email_field_name()
+    if email_field != model.USERNAME_FIELD and any(
+        field.name == email_field for field in model._meta.get_fields()
+    ):
+        fields[email_field] = request.get("email", "")
+    for field in model.REQUIRED_FIELDS:
+        fields.setdefault(field, request.get("fields", {}).get(field, ""))
+    model._default_manager.create_superuser(**fields)
+    return {"created": True, "granted": []}
+
+
+def call(request):
+    """Any management command: ``name``, ``args`` (list) and ``options`` (dict); returns its output."""
+    import io
+
+    from django.core.management import call_command
+
+    said = io.StringIO()
+    call_command(request["name"], *request.get("args", []), stdout=said, **request.get("options", {}))
+    return said.getvalue()
+
+
+TASKS = {
+    task.__name__: task
+    for task in (inspect, check, applied, migrate, collectstatic, superuser, call)
+}
+WITHOUT_APPLICATIONS = ("applied",)
+
+
+def main():
+    """Carry out the request and answer."""
+    answer_to = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    sys.path.insert(0, os.getcwd())
+    request = json.loads(sys.argv[1])
+    answer, status = {}, 0
+    try:
+        if any(task["do"] not in WITHOUT_APPLICATIONS for task in request["tasks"]):
+            import django
+
+            django.setup()
+        for task in request["tasks"]:
+            answer[task["do"]] = TASKS[task["do"]](task)
+    except BaseException as error:  # a project may raise or exit in any way
+        frames = traceback.extract_tb(error.__traceback__)
+        place = frames[-1] if frames else None
+        answer["error"] = f"{type(error).__name__}: {error}"
+        answer["where"] = f"{place.filename}:{place.lineno}" if place else ""
+        traceback.print_exc()
+        status = 1
+    answer_to.write(json.dumps(answer) + "\n")
+    answer_to.close()
+    sys.exit(status)
+
+
+main()
