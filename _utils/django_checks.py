@@ -1,8 +1,8 @@
 """Checks between the keys of a pillar that is valid key by key.
 
-Each check takes data and yields sentences, ``path: …``; none raises, changes anything or quotes a
-secret. Checks of the first part look at the pillar as it was validated, those of the second at the
-projects as they were worked out.
+Checks of one project take ``(name, project)`` and yield ``(key, sentence)``, the key below the
+project; checks of all projects together yield ``(name, key, sentence)``. None raises, changes
+anything or quotes a secret. :func:`pillar` and :func:`resolved` make messages of them.
 """
 
 import re
@@ -12,12 +12,17 @@ import django_namespace
 import django_references
 import django_schema
 
+# base-passwd and the packages of this formula; a group of that name is as bad as a user
 SYSTEM_USERS = frozenset(
-    "root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc gnats"
-    " nobody _apt systemd-network systemd-resolve systemd-timesync messagebus sshd postgres redis"
-    " nginx syslog ntp salt supervisor django-formula".split()
+    (
+        "_apt adm audio backup bin cdrom crontab daemon dialout dip disk django-formula fax floppy"
+        " games gnats input irc kmem kvm list lp mail man messagebus netdev news nginx nobody"
+        " nogroup ntp operator plugdev postgres proxy redis render root salt sasl sgx shadow src"
+        " sshd ssl-cert staff sudo supervisor sync sys syslog systemd-network systemd-resolve"
+        " systemd-timesync tape tty users utmp uucp video voice www-data"
+    ).split()
 )
-RESERVED_PROJECTS = frozenset({"all", "default", "web"})
+RESERVED_PROJECTS = frozenset({"all", "default"})
 RESERVED_DATABASES = frozenset({"postgres", "template0", "template1"})
 RESERVED_VARIABLES = frozenset({"DJANGO_RELEASE"})
 FORBIDDEN_FILES = (
@@ -32,6 +37,8 @@ FORBIDDEN_FILES = (
     "/dev",
 )
 QUEUE = re.compile(r"celery|rqworker|rqscheduler|rq", re.IGNORECASE)
+BROKER = re.compile(r"broker|redis|rq_", re.IGNORECASE)
+OWN_OPTION = re.compile(r"(-b|--bind|-D|--daemon|-p|--pid|--chdir|-u|--user|-g|--group)(=|$)")
 SECRET_NAME = re.compile(
     r"(^|_)(SECRET|PASSWORD|PASSWD|PASSPHRASE|TOKEN|CREDENTIALS|PRIVATE_KEY|API_KEY)(_|$)|_KEY$"
 )
@@ -42,198 +49,206 @@ def root(name):
     return f"django:projects:{name}"
 
 
-# ---- the pillar ----
+def pillar(fleet, hosts, host):
+    """All that is wrong between the keys of a validated pillar, as messages.
+
+    fleet: the validated pillar. hosts: name -> {roles, address}. host: this host.
+    """
+    projects = fleet["projects"]
+    messages = []
+    for check in (names, source, environment, app, queues, timers, database, web, secrets):
+        for name, project in projects.items():
+            messages += [_message(name, key, text) for key, text in check(name, project)]
+    for check in (users, files, databases, domains, programs):
+        messages += [_message(*found) for found in check(projects)]
+    messages += [_message(*found) for found in placement(projects, hosts, bool(fleet["hosts"]))]
+    if fleet["nginx"]["port"] == fleet["nginx"]["tls_port"]:
+        messages.append("django:nginx:tls_port: expected another port than that of HTTP")
+    if host["init"] != "systemd":
+        text = "process_manager: expected supervisord, since this host does not run systemd"
+        if fleet["process_manager"] == "systemd":
+            messages.append(f"django:{text}")
+        for name, project in projects.items():
+            if project["process_manager"] == "systemd":
+                messages.append(f"{root(name)}:{text}")
+    return messages
 
 
-def names(projects):
-    """Names that the system, the formula or another project has already."""
+def resolved(projects, given, host, hosts_of):
+    """All that is wrong with projects that were worked out, as messages.
+
+    projects: name -> resolved project. given: name -> its validated pillar. hosts_of: function from
+    a resolved project and a secret's name to the names of the hosts that need the secret.
+    """
+    messages = [_message(*found) for found in redis_ports(projects)]
     for name, project in projects.items():
-        if name in RESERVED_PROJECTS:
-            yield f"{root(name)}: expected another name, this one is reserved"
-        elif (project["user"] or name) in SYSTEM_USERS:
-            key = f"{root(name)}:user" if project["user"] else root(name)
-            yield f"{key}: expected a user of the project's own, got the system's {project['user'] or name}"
-        if "web" in project["processes"]:
-            yield f"{root(name)}:processes:web: expected another name, app describes the web processes"
-        for other in projects:
-            rest = other[len(name) + 1 :] if other.startswith(f"{name}-") else None
-            if rest and (rest.split("-")[0] in {"web", *project["processes"]}):
-                yield (
-                    f"{root(other)}: expected another name, it reads like the process"
-                    f" {rest.split('-')[0]} of the project {name}"
-                )
-        seen = set()
-        for index, task in enumerate(project["tasks"]):
-            if task["name"] in seen:
-                yield f"{root(name)}:tasks:{index}:name: expected every name once, got {task['name']} again"
-            seen.add(task["name"])
+        below = [*references(project, given[name], host), *shared_secrets(project, hosts_of)]
+        messages += [_message(name, key, text) for key, text in below]
+    return messages
 
 
-def sources(projects):
+# ---- one project ----
+
+
+def names(name, project):
+    """Names that the system or the formula has already."""
+    if name in RESERVED_PROJECTS:
+        yield "", "expected another name for the project, this one is reserved"
+    user = project["user"] or name
+    if user in SYSTEM_USERS:
+        yield "user", f"expected a user of the project's own, {user} is one of the system's"
+    if "web" in project["processes"]:
+        yield "processes:web", "expected another name, the web processes have this one (see app)"
+    seen = set()
+    for index, task in enumerate(project["tasks"]):
+        if task["name"] in seen:
+            yield f"tasks:{index}:name", f"expected every name once, got {task['name']} again"
+        seen.add(task["name"])
+
+
+def source(name, project):
     """Where the code comes from, and what belongs to it."""
-    for name, project in projects.items():
-        source, path = project["source"], f"{root(name)}:source"
-        kinds = {
-            "rev": "git",
-            "deploy_key": "git",
-            "known_hosts": "git",
-            "submodules": "git",
-            "hash": "archive",
-        }
-        for key, kind in kinds.items():
-            if source[key] and not source[kind]:
-                yield f"{path}:{key}: expected only beside {kind}"
-        if source["archive"] and "://" in source["archive"] and not source["hash"]:
-            yield f"{path}:hash: expected the archive's sha256 or sha512 digest, got nothing"
-        for key in ("git", "archive"):
-            if source[key] and re.search(r"://[^/@]*:[^/@]*@", source[key]):
-                yield f"{path}:{key}: expected an URL without a password (use deploy_key)"
-        manage = project["manage"]
-        if source["pypi"] and manage["file"] == "manage.py":
+    given = project["source"]
+    for key, kind in (("rev", "git"), ("deploy_key", "git"), ("known_hosts", "git")):
+        if given[key] and not given[kind]:
+            yield f"source:{key}", f"expected only beside {kind}"
+    if given["hash"] and not given["archive"]:
+        yield "source:hash", "expected only beside archive"
+    if given["archive"] and "://" in given["archive"] and not given["hash"]:
+        yield "source:hash", "expected the archive's sha256 digest, got nothing"
+    for key in ("git", "archive"):
+        if given[key] and re.search(r"://[^/@]*:[^/@]*@", given[key]):
+            yield f"source:{key}", "expected an URL without a password"
+    manage = project["manage"]
+    if given["pypi"] and manage["file"] == "manage.py":
+        yield (
+            "manage",
+            "expected a script or a module, since a package has no manage.py (django-admin serves"
+            " where it has none of its own)",
+        )
+    if manage["script"] == "django-admin" and not project["settings"]:
+        yield "settings", "expected a settings module, since django-admin names none"
+
+
+def environment(name, project):
+    """Variables and secrets: none twice, none that the formula needs."""
+    for key in project["secrets"]:
+        if key in project["env"]:
+            yield f"env:{key}", "expected in secrets or in env, not in both"
+    value = project["env"].get("SECRET_KEY")
+    if isinstance(value, str) and "@{" not in value and "SECRET_KEY" not in project["secrets"]:
+        yield "env:SECRET_KEY", "expected in secrets, since env is not kept secret"
+    for key in sorted(RESERVED_VARIABLES.intersection(project["env"])):
+        yield f"env:{key}", "expected another name, the formula sets this one"
+
+
+def app(name, project):
+    """The web processes."""
+    given = project["app"]
+    if given["server"] == "command" and not given["command"]:
+        yield "app:command", "expected a command, since server is command"
+    if given["server"] != "command" and given["command"]:
+        yield "app:command", "expected server: command beside it"
+    is_found = given["module"] or project["settings"] or not given["asgi"]
+    if given["server"] == "gunicorn" and not is_found:
+        yield "app:module", "expected the ASGI entry point such as shop.asgi, got nothing"
+    for index, option in enumerate(given["options"]):
+        if OWN_OPTION.match(option):
+            yield f"app:options:{index}", f"expected no {option.split('=')[0]}, the formula sets it"
+
+
+def queues(name, project):
+    """Queue workers have a broker."""
+    if project["cache"]["engine"] == "redis" or _has_broker(project):
+        return
+    for key, process in project["processes"].items():
+        words = process["command"] or process["manage"]
+        if any(QUEUE.fullmatch(word.rsplit("/")[-1]) for word in words):
             yield (
-                f"{root(name)}:manage: expected a script or a module, since a package from PyPI has"
-                " no manage.py (django-admin serves where there is none of its own)"
+                f"processes:{key}",
+                "expected a broker: a cache with engine redis, or a variable in env or secrets"
+                " whose name has BROKER or REDIS in it",
             )
-        if manage["script"] == "django-admin" and not project["settings"]:
-            yield f"{root(name)}:settings: expected a settings module, which django-admin needs"
 
 
-def processes(projects, hosts):
-    """Commands, brokers, timers, and the hosts to run them on."""
-    for name, project in projects.items():
-        path = root(name)
-        app = project["app"]
-        if app["server"] == "command" and not app["command"]:
-            yield f"{path}:app:command: expected a command, since server is command"
-        if app["server"] != "command" and app["command"]:
-            yield f"{path}:app:command: expected server: command beside it"
-        for key, timer in project["timers"].items():
-            if timer["every"] and not django_cron.every(timer["every"]):
-                yield (
-                    f"{path}:timers:{key}:every: expected an interval that divides an hour or a day"
-                    f" evenly such as 15m or 6h, got {timer['every']} seconds"
-                )
-        if (project["processes"] or project["timers"]) and not _with_role(hosts, "worker"):
-            key = "processes" if project["processes"] else "timers"
-            yield f"{path}:{key}: expected a host with the role worker to run them, got none"
-        if project["cache"]["engine"] == "redis" or _names_broker(project):
+def timers(name, project):
+    """Intervals that cron can say."""
+    for key, timer in project["timers"].items():
+        if timer["every"] and not django_cron.every(timer["every"]):
+            yield (
+                f"timers:{key}:every",
+                "expected an interval that divides an hour or a day evenly such as 15m or 6h,"
+                f" got {timer['every']} seconds",
+            )
+
+
+def database(name, project):
+    """Databases: what belongs to their engine, and the credentials of external ones."""
+    if "default" in project["databases"]:
+        yield "databases:default", "expected in database, not here"
+    for key, alias, entry in _databases(project):
+        if entry["engine"] == "sqlite":
+            for field in ("host", "port", "user", "password", "name", "extensions"):
+                if entry[field]:
+                    yield f"{key}:{field}", "expected only with engine postgresql"
             continue
-        for key, process in project["processes"].items():
-            words = process["command"] or process["manage"]
-            if any(QUEUE.fullmatch(word.rsplit("/")[-1]) for word in words):
-                yield (
-                    f"{path}:processes:{key}: expected a broker: cache with engine redis, or a"
-                    " variable whose name has BROKER or REDIS in env or secrets"
-                )
+        if entry["file"]:
+            yield f"{key}:file", "expected only with engine sqlite"
+        if entry["engine"] == "none":
+            continue
+        if entry["host"]:
+            for field in ("name", "user", "password"):
+                if not entry[field]:
+                    yield f"{key}:{field}", "expected a value, since the database is external"
+            if entry["extensions"]:
+                yield f"{key}:extensions", "expected only for a database without host"
+            continue
+        database_name, user = _names(name, alias, entry)
+        if database_name in RESERVED_DATABASES:
+            yield f"{key}:name", f"expected another name, PostgreSQL has {database_name} itself"
+        if user in ("postgres", "public", "none") or user.startswith("pg_"):
+            yield f"{key}:user", f"expected another name, PostgreSQL has {user} itself"
+    known = {"default", *project["databases"]}
+    for index, alias in enumerate(project["migrate"]["databases"]):
+        if alias not in known:
+            hint = django_schema.suggest(alias, known)
+            key = f"migrate:databases:{index}"
+            yield key, f"expected the alias of a database, got {alias!r}{hint}"
 
 
-def environments(projects):
-    """Variables and secrets: none given twice."""
-    for name, project in projects.items():
-        path = root(name)
-        for key in project["secrets"]:
-            if key in project["env"]:
-                yield f"{path}:env:{key}: expected in secrets or in env, not in both"
-        if "SECRET_KEY" in project["env"] and "SECRET_KEY" not in project["secrets"]:
-            value = project["env"]["SECRET_KEY"]
-            if value is not None and not (isinstance(value, str) and "@{" in value):
-                yield f"{path}:env:SECRET_KEY: expected in secrets, since env is not secret"
-        for key in RESERVED_VARIABLES.intersection(project["env"]):
-            yield f"{path}:env:{key}: expected another name, the formula sets this one"
+def web(name, project):
+    """URLs of static files and media, and locations beside them."""
+    taken = {}
+    for kind in ("static", "media"):
+        url = project[kind]["url"]
+        if not url.endswith("/"):
+            yield f"{kind}:url", f"expected a slash at the end, got {url!r}"
+        if not project[kind]["enabled"]:
+            continue
+        if url == "/":
+            yield f"{kind}:url", "expected more than /, where the application answers"
+        if url in taken:
+            yield f"{kind}:url", f"expected another URL than that of {taken[url]}, got {url!r}"
+        taken[url] = kind
+    for location, entry in project["web"]["locations"].items():
+        key = f"web:locations:{location}"
+        if location in taken:
+            yield key, f"expected another path, {taken[location]} is there"
+        if entry["application"] is False:
+            yield f"{key}:application", "expected true, or the key left out"
 
 
-def files(projects):
-    """Rendered files: where they may be, and that their content fits their format."""
-    owners = {}
-    for name, project in projects.items():
-        for file, entry in project["files"].items():
-            path = f"{root(name)}:files:{file}"
-            if file.startswith("/"):
-                inside = next((top for top in FORBIDDEN_FILES if _within(file, top)), None)
-                if inside:
-                    yield f"{path}: expected a path outside {inside}, which the formula looks after"
-                elif _within(file, "/etc/django") and not _within(file, f"/etc/django/{name}"):
-                    yield f"{path}: expected a path below /etc/django/{name}, or outside /etc/django"
-                if file in owners:
-                    yield f"{path}: expected a path of its own, the project {owners[file]} has this one"
-                owners.setdefault(file, name)
-            is_map = isinstance(entry["content"], dict)
-            needs_map = entry["format"] in ("env", "ini", "toml", "python")
-            if entry["format"] == "text" and not isinstance(entry["content"], str):
-                yield f"{path}:content: expected text, since format is text"
-            elif needs_map and not is_map and not isinstance(entry["content"], str):
-                yield f"{path}:content: expected a map or text, since format is {entry['format']}"
+def secrets(name, project):
+    """No secret is the mask that Salt shows in a secret's place."""
+    for key, entry in project["secrets"].items():
+        if entry["value"] == django_schema.MASK:
+            yield f"secrets:{key}", "expected the secret itself, got the mask that hides one"
+    for key, _, entry in _databases(project):
+        if entry["password"] == django_schema.MASK:
+            yield f"{key}:password", "expected the secret itself, got the mask that hides one"
 
 
-def databases(projects, app_hosts, fleet_hosts):
-    """Databases: credentials of external ones, and none that two projects share by accident."""
-    owned = {}
-    for name, project in projects.items():
-        entries = [(f"{root(name)}:database", "default", project["database"])]
-        for alias, entry in project["databases"].items():
-            entries.append((f"{root(name)}:databases:{alias}", alias, entry))
-            if alias == "default":
-                yield f"{root(name)}:databases:default: expected in database, not here"
-        for path, alias, entry in entries:
-            if entry["engine"] == "sqlite":
-                if len(app_hosts) > 1:
-                    yield (
-                        f"{path}:engine: expected postgresql, since {len(app_hosts)} hosts run the"
-                        " project and a file is on one only"
-                    )
-                for key in ("host", "port", "user", "password"):
-                    if entry[key]:
-                        yield f"{path}:{key}: expected only with engine postgresql"
-                continue
-            if entry["file"]:
-                yield f"{path}:file: expected only with engine sqlite"
-            if entry["engine"] == "none":
-                continue
-            if entry["host"]:
-                for key in ("name", "user", "password"):
-                    if not entry[key]:
-                        yield f"{path}:{key}: expected a value, since host names an external database"
-                if entry["extensions"]:
-                    yield f"{path}:extensions: expected only for a database without host"
-                if entry["host"] in fleet_hosts:
-                    yield f"{path}:host: expected no host of the fleet (its role database says it)"
-                continue
-            base = name.replace("-", "_")
-            wanted = entry["name"] or (base if alias == "default" else f"{base}_{alias}")
-            if wanted in RESERVED_DATABASES:
-                yield f"{path}:name: expected another name, PostgreSQL has {wanted} itself"
-            user = entry["user"] or base
-            if user in ("postgres", "public") or user.startswith("pg_"):
-                yield f"{path}:user: expected another name, PostgreSQL has {user} itself"
-            for kind, value in (("name", wanted), ("user", user)):
-                owner, where = owned.setdefault((kind, value), (name, path))
-                if owner != name or (kind == "name" and where != path):
-                    yield f"{path}:{kind}: expected one of its own, {where} has {value}"
-        known = {"default", *project["databases"]}
-        for index, alias in enumerate(project["migrate"]["databases"]):
-            if alias not in known:
-                hint = django_schema.suggest(alias, known)
-                yield f"{root(name)}:migrate:databases:{index}: expected an alias, got {alias!r}{hint}"
-
-
-def domains(projects):
-    """No domain twice, and one project at most that answers to every name."""
-    owner, catch_all = {}, None
-    for name, project in projects.items():
-        for index, domain in enumerate(project["domains"]):
-            if domain in owner:
-                yield (
-                    f"{root(name)}:domains:{index}: expected a domain of its own,"
-                    f" {domain} is that of the project {owner[domain]}"
-                )
-            owner.setdefault(domain, name)
-        if not project["domains"]:
-            if catch_all:
-                yield (
-                    f"{root(name)}:domains: expected a list of domain names, since the project"
-                    f" {catch_all} has none either and answers to every name"
-                )
-            catch_all = catch_all or name
+# ---- all projects ----
 
 
 def users(projects):
@@ -242,90 +257,131 @@ def users(projects):
     for name, project in projects.items():
         user = project["user"] or name
         if user in owner:
-            yield f"{root(name)}:user: expected a user of its own, {user} is that of {owner[user]}"
+            yield name, "user", f"expected a user of its own, {user} is that of {owner[user]}"
         owner.setdefault(user, name)
 
 
-def webs(projects, nginx):
-    """Locations and certificates."""
-    if nginx["port"] == nginx["tls_port"]:
-        yield f"django:nginx:tls_port: expected another port than HTTP has, got {nginx['tls_port']}"
+def programs(projects):
+    """No project whose name reads like a process of another one."""
     for name, project in projects.items():
-        path = root(name)
-        taken = {}
-        for kind in ("static", "media"):
-            url = project[kind]["url"]
-            if not url.endswith("/"):
-                yield f"{path}:{kind}:url: expected a slash at the end, got {url!r}"
-            if url == "/" and project[kind]["enabled"]:
-                yield f"{path}:{kind}:url: expected more than / , which is the application's"
-            if url in taken and project["media"]["enabled"]:
-                yield f"{path}:{kind}:url: expected another URL than that of {taken[url]}, got {url!r}"
-            taken[url] = kind
-        for location, entry in project["web"]["locations"].items():
-            if location in taken and project[taken[location]]["enabled"]:
-                yield f"{path}:web:locations:{location}: expected another path, {taken[location]} is there"
-            if entry["application"] is False:
-                yield f"{path}:web:locations:{location}:application: expected true, or no such key"
+        for other in projects:
+            process = other[len(name) + 1 :].split("-")[0]
+            if other.startswith(f"{name}-") and process in {"web", *project["processes"]}:
+                text = f"expected another name, it reads like the process {process} of {name}"
+                yield other, "", text
 
 
-def managers(fleet, host):
-    """systemd is there where a project asks for it."""
-    if host["init"] == "systemd":
-        return
-    if fleet["process_manager"] == "systemd":
-        yield "django:process_manager: expected supervisord, since this host does not run systemd"
-    for name, project in fleet["projects"].items():
-        if project["process_manager"] == "systemd":
-            yield f"{root(name)}:process_manager: expected supervisord, since this host does not run systemd"
-
-
-def ports(projects):
-    """No two Redis servers on one port."""
+def files(projects):
+    """Rendered files: where they may be, and that their content fits their format."""
     owner = {}
-    for name, port in projects:
+    for name, project in projects.items():
+        for file, entry in project["files"].items():
+            key = f"files:{file}"
+            inside = next((top for top in FORBIDDEN_FILES if _within(file, top)), None)
+            if inside:
+                yield name, key, f"expected a path outside {inside}, which the formula looks after"
+            elif _within(file, "/etc/django") and not _within(file, f"/etc/django/{name}"):
+                yield name, key, f"expected a path below /etc/django/{name}"
+            if file.startswith("/") and file in owner:
+                yield name, key, f"expected a path of its own, this one is that of {owner[file]}"
+            owner.setdefault(file, name)
+            kinds = {"text": str, "json": object, "yaml": object}
+            fitting = kinds.get(entry["format"] or "json", (str, dict))
+            if not isinstance(entry["content"], fitting):
+                words = "text" if fitting is str else "a map or text"
+                text = f"expected {words}, since the format is {entry['format']}"
+                yield name, f"{key}:content", text
+
+
+def databases(projects):
+    """No database and no role that two projects share by accident."""
+    owner = {}
+    for name, project in projects.items():
+        for key, alias, entry in _databases(project):
+            if entry["engine"] != "postgresql" or entry["host"]:
+                continue
+            for field, value in zip(("name", "user"), _names(name, alias, entry)):
+                other, where = owner.setdefault((field, value), (name, key))
+                is_same = where == key if field == "name" else True
+                if other != name or not is_same:
+                    text = f"expected one of its own, {value} is that of {other}:{where}"
+                    yield name, f"{key}:{field}", text
+
+
+def domains(projects):
+    """No domain twice, and one project at most that answers to every name."""
+    owner, catch_all = {}, None
+    for name, project in projects.items():
+        for index, domain in enumerate(project["domains"]):
+            if domain in owner:
+                text = f"expected a domain of its own, {domain} is that of {owner[domain]}"
+                yield name, f"domains:{index}", text
+            owner.setdefault(domain, name)
+        if not project["domains"]:
+            if catch_all:
+                text = "expected a list of domain names, got none, and only one project can do"
+                yield name, "domains", f"{text} without (here {catch_all} does)"
+            catch_all = catch_all or name
+
+
+def redis_ports(projects):
+    """No two Redis servers on one port. projects: resolved."""
+    owner = {}
+    for name, project in projects.items():
+        cache = project["cache"]
+        if cache["engine"] != "redis" or not cache["managed"]:
+            continue
+        port = cache["port"]
         if port in owner:
-            yield (
-                f"{root(name)}:cache:port: expected a port of its own, {port} is that of the project"
-                f" {owner[port]} (set one of the two)"
-            )
+            text = f"expected a port of its own, {port} is that of {owner[port]} (set one of them)"
+            yield name, "cache:port", text
         owner.setdefault(port, name)
 
 
-# ---- projects worked out ----
+def placement(projects, hosts, is_fleet):
+    """Every project has the hosts it needs."""
+    runs = [name for name, host in hosts.items() if {"app", "worker"} & set(host["roles"])]
+    has_worker = any("worker" in host["roles"] for host in hosts.values())
+    members = {*hosts, *(host["address"] for host in hosts.values())} if is_fleet else ()
+    for name, project in projects.items():
+        for key in ("processes", "timers"):
+            if project[key] and not has_worker:
+                yield name, key, "expected a host with the role worker to run them, got none"
+        for key, _, entry in _databases(project):
+            if entry["engine"] == "sqlite" and len(runs) > 1:
+                text = f"expected postgresql, since {len(runs)} hosts run the project"
+                yield name, f"{key}:engine", text
+            if entry["host"] in members:
+                text = "expected only for an external database (the role database says which host)"
+                yield name, f"{key}:host", text
+
+
+# ---- worked out ----
 
 
 def references(project, given, host):
-    """References that name something, and no secret on a command line.
-
-    project: the resolved project. given: its validated pillar.
-    """
-    known = django_namespace.known(project, host)
-    path = root(project["name"])
-    for below, value, is_command in _places(given):
+    """References that name something, and no secret on a command line."""
+    known = set(django_namespace.known(project, host))
+    for key, value, is_command in _places(given):
         for problem in django_references.problems(value, known):
-            yield f"{path}:{below}: {problem}"
+            yield key, problem
         if is_command:
             for name in django_references.find(value):
                 if name in known and django_namespace.is_secret(name):
                     yield (
-                        f"{path}:{below}: expected no secret on a command line, where every user can"
-                        f" read it, got @{{{name}}} (give it in env)"
+                        key,
+                        "expected no secret on a command line, where every user can read it,"
+                        f" got @{{{name}}} (put it into env)",
                     )
 
 
 def shared_secrets(project, hosts_of):
-    """Secrets that several hosts need cannot be generated on one of them.
-
-    hosts_of: function from a secret's name to the sorted names of the hosts that need it.
-    """
+    """Secrets that several hosts need cannot be generated on one of them."""
     for name, spec in project["secret_specs"].items():
-        users_of = hosts_of(name)
-        if "generate" in spec and len(users_of) > 1:
-            yield (
-                f"{root(project['name'])}:{secret_key(name)}: expected a value, since the hosts"
-                f" {' and '.join(users_of[:3])} need the same one"
-            )
+        hosts = hosts_of(project, name)
+        if "generate" in spec and len(hosts) > 1:
+            text = f"expected a value, since {' and '.join(hosts[:3])} need the same one"
+            yield secret_key(name), text
 
 
 def secret_key(name):
@@ -339,28 +395,46 @@ def secret_key(name):
 
 
 def warnings(projects):
-    """What is allowed but likely a mistake."""
+    """What is allowed but likely a mistake, as messages."""
+    messages = []
     for name, project in projects.items():
-        path = root(name)
-        for key, value in project["env"].items():
-            if SECRET_NAME.search(key) and isinstance(value, str) and value and "@{" not in value:
-                yield f"{path}:env:{key}: looks like a secret; in secrets it would be kept secret"
-        for key, process in project["processes"].items():
-            words = process["command"] or process["manage"]
-            is_beat = "beat" in words or "rqscheduler" in words
-            if is_beat and not process["single"]:
-                yield f"{path}:processes:{key}: looks like a scheduler; with single: true only one runs"
-            if is_beat and process["count"] > 1:
-                yield f"{path}:processes:{key}:count: looks like a scheduler, of which one is enough"
-        if project["static"]["url"].startswith("/") and not project["static"]["serve"]:
-            continue
-        if project["web"]["tls"] is None and project["web"]["https"] and not (
-            project["web"]["trusted_proxies"]
-        ):
-            yield (
-                f"{path}:web:trusted_proxies: without it the proxy in front that ends HTTPS is not"
-                " believed"
-            )
+        messages += [_message(name, key, text) for key, text in _doubts(project)]
+    return messages
+
+
+def _message(name, key, text):
+    return f"{root(name)}:{key}: {text}" if key else f"{root(name)}: {text}"
+
+
+def _doubts(project):
+    for key, value in project["env"].items():
+        if SECRET_NAME.search(key) and isinstance(value, str) and value and "@{" not in value:
+            yield f"env:{key}", "looks like a secret; below secrets it would be kept as one"
+    for key, process in project["processes"].items():
+        words = process["command"] or process["manage"]
+        if {"beat", "rqscheduler"}.intersection(words):
+            if not process["single"]:
+                yield f"processes:{key}", "looks like a scheduler; single: true runs only one"
+            if process["count"] > 1:
+                yield f"processes:{key}:count", "looks like a scheduler, of which one is enough"
+    given = project["web"]
+    if given["https"] and not given["tls"] and not given["trusted_proxies"]:
+        text = "without the addresses of the proxies in front, what they say of clients is ignored"
+        yield "web:trusted_proxies", text
+
+
+def _databases(project):
+    """(key, alias, entry) of every database of a project's pillar."""
+    yield "database", "default", project["database"]
+    for alias, entry in project["databases"].items():
+        yield f"databases:{alias}", alias, entry
+
+
+def _names(name, alias, entry):
+    """Name and role of a database, as the pillar gives them or as they are worked out."""
+    base = name.replace("-", "_")
+    own = base if alias == "default" else f"{base}_{alias}"[:63]
+    return entry["name"] or own, entry["user"] or base
 
 
 def _places(given):
@@ -389,17 +463,12 @@ def _places(given):
         yield f"web:locations:{location}:alias", entry["alias"] or "", True
 
 
-def _names_broker(project):
-    names = [*project["env"], *project["secrets"]]
+def _has_broker(project):
+    words = [*project["env"], *project["secrets"], *project["app"]["env"]]
     for process in project["processes"].values():
-        names += process["env"]
-    for entry in project["files"].values():
-        names.append(str(entry["content"]))
-    return any(re.search("broker|redis|rq_", name, re.IGNORECASE) for name in names)
-
-
-def _with_role(hosts, role):
-    return [name for name, host in hosts.items() if role in host["roles"]]
+        words += process["env"]
+    words += [str(entry["content"]) for entry in project["files"].values()]
+    return any(BROKER.search(word) for word in words)
 
 
 def _within(path, top):

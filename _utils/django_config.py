@@ -31,6 +31,7 @@ import yaml
 ROLES = ("app", "web", "worker", "database", "cache")
 PATHS = django_project.PATHS
 NAMES_SHOWN = 8
+INNER_INTERFACES = ("docker", "br-", "virbr", "veth", "lxc", "cni", "flannel")  # not reachable
 
 
 def load(pillar, grains, read_file):
@@ -61,15 +62,13 @@ def facts(grains):
     Returns ``{id, hostname, fqdn, cores, memory (MiB), addresses, init: systemd|sysv, os: {family,
     name, release}}``. Grains that are missing or odd get harmless values.
     """
-    addresses = set()
-    for grain in ("ipv4", "ipv6"):
-        for item in grains.get(grain) or []:
-            try:
-                address = ipaddress.ip_address(item)
-            except ValueError:
-                continue
-            if not (address.is_loopback or address.is_link_local or address.is_unspecified):
-                addresses.add(address)
+    inner = set()
+    for grain in ("ip4_interfaces", "ip6_interfaces"):
+        for interface, items in (grains.get(grain) or {}).items():
+            if interface.startswith(INNER_INTERFACES):
+                inner.update(_addresses(items))
+    addresses = _addresses([*(grains.get("ipv4") or []), *(grains.get("ipv6") or [])])
+    addresses = sorted(addresses, key=lambda item: (item in inner, item.version, int(item)))
     name = str(grains.get("os") or "unknown")
     release = str(grains.get("osrelease") or "")
     if name == "Debian":
@@ -81,7 +80,7 @@ def facts(grains):
         "fqdn": str(grains.get("fqdn") or hostname).lower(),
         "cores": _number(grains.get("num_cpus"), 1),
         "memory": _number(grains.get("mem_total"), 1024),
-        "addresses": [str(item) for item in sorted(addresses, key=lambda a: (a.version, int(a)))],
+        "addresses": [str(item) for item in addresses],
         "init": "systemd" if grains.get("init") == "systemd" else "sysv",
         "os": {
             "family": str(grains.get("os_family") or "unknown"),
@@ -106,7 +105,7 @@ def resolve(pillar, facts, parameters):
     errors = []
     if not isinstance(given, Mapping):
         errors.append(
-            f"django: expected a map with the key projects, got {django_schema.got(given)}"
+            f"django: expected a map with the key projects, got {django_schema.got(given, True)}"
         )
         return _nothing(host, errors)
     fleet, errors = django_schema.validate(parameters["schema"], given, "django")
@@ -124,35 +123,18 @@ def resolve(pillar, facts, parameters):
     if errors:
         return _nothing(host, errors)
     projects = fleet["projects"]
-    app_hosts = [name for name, item in hosts.items() if {"app", "worker"} & set(item["roles"])]
-    fleet_hosts = {*hosts, *(item["address"] for item in hosts.values())} if fleet["hosts"] else ()
-    errors += django_checks.names(projects)
-    errors += django_checks.users(projects)
-    errors += django_checks.sources(projects)
-    errors += django_checks.environments(projects)
-    errors += django_checks.files(projects)
-    errors += django_checks.databases(projects, app_hosts, fleet_hosts)
-    errors += django_checks.domains(projects)
-    errors += django_checks.webs(projects, fleet["nginx"])
-    errors += django_checks.processes(projects, hosts)
-    errors += django_checks.managers(fleet, host)
+    errors += django_checks.pillar(fleet, hosts, host)
     if errors:
         return _nothing(host, errors)
     resolved = {
         name: django_project.resolve(name, projects[name], fleet, host, len(projects))
         for name in sorted(projects)
     }
-    managed_caches = [
-        (name, item["cache"]["port"]) for name, item in resolved.items() if _has_redis(item)
-    ]
-    errors += django_checks.ports(managed_caches)
-    for name, project in resolved.items():
-        errors += django_checks.references(project, projects[name], host)
-        errors += django_checks.shared_secrets(project, _users_of(project, hosts))
+    errors += django_checks.resolved(resolved, projects, host, _needing(hosts))
     if errors:
         return _nothing(host, errors)
     config = _config(fleet, host, hosts, resolved, system)
-    config["warnings"] = list(django_checks.warnings(projects))
+    config["warnings"] = django_checks.warnings(projects)
     return config
 
 
@@ -277,13 +259,13 @@ def _has_redis(project):
     return project["cache"]["engine"] == "redis" and project["cache"]["managed"]
 
 
-def _users_of(project, hosts):
-    """Function from a secret's name to the hosts that need the secret."""
+def _needing(hosts):
+    """Function from a resolved project and a secret's name to the hosts that need the secret."""
 
     def having(*roles):
         return [name for name, item in hosts.items() if set(roles) & set(item["roles"])]
 
-    def users_of(name):
+    def needing(project, name):
         if name.startswith("database.") and project["databases"][name.split(".")[1]]["managed"]:
             return having("app", "worker", "database")
         if name == "cache.password" and project["cache"]["managed"]:
@@ -292,7 +274,7 @@ def _users_of(project, hosts):
             return having("app")[:1]
         return having("app", "worker")
 
-    return users_of
+    return needing
 
 
 def _config(fleet, host, hosts, projects, system):
@@ -381,7 +363,7 @@ def _postgresql(fleet, host, hosts, projects, system):
                     "encoding": database["encoding"],
                     "locale": database["locale"],
                     "template": database["template"],
-                    "extensions": database["extensions"],
+                    "extensions": list(database["extensions"]),
                 }
             )
             for address in addresses:
@@ -423,7 +405,7 @@ def _postgresql(fleet, host, hosts, projects, system):
 
 
 def _connections(projects, clients):
-    """Connections that the projects' processes can hold at once, and some to spare; at least 100."""
+    """Connections that the projects' processes can hold at once and some more; at least 100."""
     need = 0
     for project in projects.values():
         app = project["app"]
@@ -544,6 +526,19 @@ def _merge(base, over):
     for key, value in over.items():
         both = isinstance(value, dict) and isinstance(result.get(key), dict)
         result[key] = _merge(result[key], value) if both else value
+    return result
+
+
+def _addresses(items):
+    """The addresses that others can reach, as a set; anything else is passed over."""
+    result = set()
+    for item in items:
+        try:
+            address = ipaddress.ip_address(item)
+        except ValueError:
+            continue
+        if not (address.is_loopback or address.is_link_local or address.is_unspecified):
+            result.add(address)
     return result
 
 

@@ -6,12 +6,14 @@ Source of the syntax: crontab(5) of Debian's cron.
 import hashlib
 import re
 
+MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 FIELDS = (
     ("minute", 0, 59, ()),
     ("hour", 0, 23, ()),
     ("day of the month", 1, 31, ()),
-    ("month", 1, 12, "jan feb mar apr may jun jul aug sep oct nov dec".split()),
-    ("day of the week", 0, 7, "sun mon tue wed thu fri sat".split()),
+    ("month", 1, 12, MONTHS),
+    ("day of the week", 0, 7, DAYS),
 )
 WORDS = ("hourly", "daily", "weekly", "monthly", "yearly")
 PART = re.compile(r"(\*|\w+)(?:-(\w+))?(?:/(\d{1,4}))?", re.ASCII)

@@ -81,8 +81,10 @@ def known(project, host):
 
 def is_secret(name):
     """Whether a reference's value is a secret or has one in it."""
-    return name.startswith("secrets.") or name.split(".")[-1].startswith(("password", "url")) and (
-        name.startswith(("database.", "databases.", "cache.", "redis.", "superuser."))
+    return (
+        name.startswith("secrets.")
+        or name.split(".")[-1].startswith(("password", "url"))
+        and (name.startswith(("database.", "databases.", "cache.", "redis.", "superuser.")))
     )
 
 

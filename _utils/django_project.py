@@ -62,7 +62,7 @@ def resolve(name, given, fleet, host, count):
         **site,
         "databases": databases,
         "cache": _cache(name, given["cache"], fleet, host),
-        "app": _app(name, given, host, count),
+        "app": _app(given, host, count),
         "processes": {},
         "timers": {},
         "build": [
@@ -77,7 +77,7 @@ def resolve(name, given, fleet, host, count):
         "tasks": [_compact(task, "command", "manage", "unless") for task in given["tasks"]],
         "static": {**given["static"], "root": given["static"]["root"] or "@{path.release}/static"},
         "media": given["media"],
-        "migrate": _migrate(given, databases),
+        "migrate": given["migrate"],
         "release": given["release"],
         "superuser": _superuser(given, site),
         "fixtures": given["fixtures"],
@@ -175,9 +175,7 @@ def _python(given, fleet):
     python["index_url"] = bool(fleet["python"]["index_url"])
     python["extra_index_urls"] = bool(fleet["python"]["extra_index_urls"])
     packages = list(python["packages"])
-    named = {
-        re.sub(r"[-_.]+", "-", PACKAGE.match(item).group()).lower() for item in packages
-    }
+    named = {re.sub(r"[-_.]+", "-", PACKAGE.match(item).group()).lower() for item in packages}
     app = given["app"]
     if app["server"] == "gunicorn":
         wanted = [("gunicorn", app["version"])]
@@ -245,10 +243,7 @@ def _database(name, alias, given, fleet, host, paths):
     server = fleet["database_host"]
     managed = not given["host"]
     local = managed and (server is None or server["name"] == host["name"])
-    if managed:
-        address = "127.0.0.1" if local else server["address"]
-    else:
-        address = given["host"]
+    address = given["host"] or ("127.0.0.1" if local else server["address"])
     database.update(
         name=given["name"] or (base if alias == "default" else f"{base}_{alias}"[:63]),
         user=given["user"] or base,
@@ -256,7 +251,7 @@ def _database(name, alias, given, fleet, host, paths):
         port=given["port"] or (fleet["postgresql"]["port"] if managed else 5432),
         local=local,
         managed=managed,
-        extensions=given["extensions"],
+        extensions=list(given["extensions"]),
         encoding=given["encoding"],
         locale=given["locale"],
         template=given["template"],
@@ -271,10 +266,7 @@ def _cache(name, given, fleet, host):
     server = fleet["cache_host"]
     managed = not given["host"]
     local = managed and (server is None or server["name"] == host["name"])
-    if managed:
-        address = "127.0.0.1" if local else server["address"]
-    else:
-        address = given["host"]
+    address = given["host"] or ("127.0.0.1" if local else server["address"])
     return {
         "engine": "redis",
         "local": local,
@@ -287,22 +279,26 @@ def _cache(name, given, fleet, host):
     }
 
 
-def _app(name, given, host, count):
+def _app(given, host, count):
     app = {key: value for key, value in given["app"].items() if key not in ("env", "asgi")}
-    package = (given["settings"] or name.replace("-", "_")).split(".")[0]
-    if given["settings"] and "." in given["settings"]:
-        parts = given["settings"].split(".")
-        package = ".".join(parts[: parts.index("settings")]) if "settings" in parts[1:] else parts[0]
-    kind = "asgi" if given["app"]["asgi"] else "wsgi"
     worker_class = "uvicorn_worker.UvicornWorker" if given["app"]["asgi"] else "gthread"
     app["asgi"] = given["app"]["asgi"]
-    app["module"] = app["module"] or f"{package}.{kind}"
+    app["module"] = app["module"] or _module(given)
     app["worker_class"] = app["worker_class"] or worker_class
     if not app["workers"]:
         shared = bool({"database", "cache"} & set(host["roles"]))
         app["workers"] = django_tuning.workers(host["cores"], host["memory"], count, shared)
     app["environment"] = environment(given["app"]["env"])
     return app
+
+
+def _module(given):
+    """The entry point beside the settings module, or None where the source has to be asked."""
+    parts = (given["settings"] or "settings").split(".")
+    if parts[0] == "settings":
+        return None
+    package = parts[: parts.index("settings")] if "settings" in parts else parts[:1]
+    return ".".join([*package, "asgi" if given["app"]["asgi"] else "wsgi"])
 
 
 def _process(given):
@@ -319,13 +315,6 @@ def _timer(name, given):
     return timer
 
 
-def _migrate(given, databases):
-    migrate = dict(given["migrate"])
-    if databases["default"]["engine"] == "none" and migrate["databases"] == ["default"]:
-        migrate["databases"] = ["default"]
-    return migrate
-
-
 def _superuser(given, site):
     superuser = given["superuser"]
     if not superuser:
@@ -333,7 +322,7 @@ def _superuser(given, site):
     domain = site["domains"][0].lstrip("*.") if site["domains"] else "localhost"
     username = superuser["username"]
     email = superuser["email"] or f"{username.split('@')[0]}@{domain}"
-    return {"username": username, "email": email}
+    return {"username": username, "email": email, "fields": superuser["fields"]}
 
 
 def _files(given):
@@ -408,9 +397,9 @@ def _secrets(given, project, python):
         if database["engine"] == "postgresql":
             entry = given["database"] if alias == "default" else given["databases"][alias]
             specs[f"database.{alias}.password"] = _password(entry["password"])
-    if project["cache"]["engine"] == "redis":
-        if given["cache"]["password"] or project["cache"]["managed"]:
-            specs["cache.password"] = _password(given["cache"]["password"])
+    own_redis = project["cache"]["engine"] == "redis" and project["cache"]["managed"]
+    if own_redis or given["cache"]["password"]:
+        specs["cache.password"] = _password(given["cache"]["password"])
     if project["superuser"]:
         specs["superuser.password"] = _password(given["superuser"]["password"])
     if given["source"]["deploy_key"]:

@@ -12,6 +12,7 @@ import urllib.parse
 
 TOKEN = re.compile(r"@@\{|@\{([^{}]*)\}")
 BROKEN = re.compile(r"(?<!@)@\{[^}]*\Z")
+IN_URL = re.compile(r"://[^\s]*?@@\{([^{}|]*)")
 NAME = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
 FILTERS = {
     "json": lambda value: json.dumps(value, sort_keys=True),
@@ -95,7 +96,12 @@ def problems(value, known):
             result.append(f"unknown reference @{{{name[:80]}}}{hint}")
         if name_filter and name_filter not in FILTERS:
             result.append(
-                f"unknown filter in @{{{name[:80]}|…}}, expected one of {', '.join(sorted(FILTERS))}"
+                f"unknown filter in @{{{name[:80]}|…}}, expected {', '.join(sorted(FILTERS))}"
+            )
+    for text in _strings(value):
+        if any(name in known for name in IN_URL.findall(text)):
+            result.append(
+                "@@{ in an URL stands for a plain @{ (write @{at}@{ for an @ and a value)"
             )
     if any(BROKEN.search(text) for text in _strings(value)):
         result.append("a reference @{ is not closed by }, and @@{ stands for a plain @{")

@@ -65,9 +65,11 @@ def expectation(node):
         return node["expects"]
     kind = node["type"]
     if kind == "map":
-        return f"a map with the keys {_join(node['keys'], 'and')}" if len(
-            node["keys"]
-        ) <= 6 else "a map of settings"
+        return (
+            f"a map with the keys {_join(node['keys'], 'and')}"
+            if len(node["keys"]) <= 6
+            else "a map of settings"
+        )
     if kind == "named":
         return f"a map from {node.get('names', {}).get('expects', 'names')} to settings"
     if kind == "list":
@@ -224,8 +226,8 @@ def _map(node, value, path, errors, hidden):
     keys = node["keys"]
     if not isinstance(value, Mapping):
         if "shorthand" in node and not isinstance(value, (set, bytes)):
-            short = keys[node["shorthand"]]
-            if not isinstance(value, (list, tuple)) or short["type"] in ("list", "command", "shell"):
+            is_list = isinstance(value, (list, tuple))
+            if not is_list or keys[node["shorthand"]]["type"] in ("list", "command", "shell"):
                 return _map(node, {node["shorthand"]: value}, path, errors, hidden)
         errors.append(f"{path}: expected {expectation(node)}, got {got(value, hidden)}")
         return None

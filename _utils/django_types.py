@@ -38,13 +38,11 @@ DEPTH_LIMIT = 40
 
 
 class Wrong(Exception):
-    """A value that its type refuses. ``hint`` says how to put it right, ``expects`` replaces the
-    type's own expectation, ``gist`` replaces the value in the message."""
+    """A value that its type refuses. ``hint`` says how to put it right, or None."""
 
-    def __init__(self, hint=None, expects=None):
-        super().__init__(hint or expects or "")
+    def __init__(self, hint=None):
+        super().__init__(hint or "")
         self.hint = hint
-        self.expects = expects
 
 
 def text(value, node):
@@ -156,7 +154,7 @@ def mode(value, node):
 
 
 def path(value, node):
-    """A path: absolute with ``kind: absolute``, relative and never climbing out with ``relative``."""
+    """A path that never climbs out; ``kind`` says absolute or relative."""
     value = text(value, {"max": 1024})
     plain = _plain(value, node)
     if value.startswith("~"):
@@ -360,6 +358,6 @@ TYPES = {
     "identifier": (identifier, "a name of letters, digits and underscores"),
     "command": (command, "a command (text, or a list of words)"),
     "shell": (shell, "a command (text for the shell, or a list of words)"),
-    "cron": (cron, "hourly, daily, weekly, monthly, yearly or five cron fields such as '*/5 * * * *'"),
+    "cron": (cron, "hourly, daily, weekly, monthly, yearly or cron fields such as '*/5 * * * *'"),
     "any": (any_json, "text, a number, a boolean, a list or a map"),
 }
