@@ -1,0 +1,61 @@
+"""The machine that the hosts run on: its tools, and commands run on it."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+
+TOOLS = {
+    "systemd-nspawn": "systemd-container",
+    "mmdebstrap": "mmdebstrap",
+    "ip": "iproute2",
+    "nft": "nftables",
+    "nsenter": "util-linux",
+}
+
+
+class HostError(Exception):
+    """The harness itself failed: a host that does not boot, an image that does not build."""
+
+
+def command(*argv: str, input: str | None = None, timeout: float = 600) -> str:
+    """Run a command on the builder and return what it prints.
+
+    Raises HostError with the command's error output when it fails.
+    """
+    done = subprocess.run(argv, input=input, capture_output=True, text=True, timeout=timeout)
+    if done.returncode:
+        tail = "\n".join((done.stdout + done.stderr).splitlines()[-40:])
+        raise HostError(f"{' '.join(argv)} failed with status {done.returncode}:\n{tail}")
+    return done.stdout
+
+
+def attempt(*argv: str) -> bool:
+    """Run a command on the builder whose failure is of no concern; True when it succeeded."""
+    return subprocess.run(argv, capture_output=True).returncode == 0
+
+
+def missing_packages(tools: dict[str, str] = TOOLS) -> Sequence[str]:
+    """Debian packages of the tools that the builder lacks."""
+    path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
+    return sorted({package for tool, package in tools.items() if not shutil.which(tool, path=path)})
+
+
+def prepare() -> None:
+    """Install what the harness needs. Raises HostError when not run by root."""
+    if os.geteuid():
+        raise HostError("test hosts need root: namespaces, mounts and a network bridge")
+    packages = missing_packages()
+    if not packages:
+        return
+    os.environ["DEBIAN_FRONTEND"] = "noninteractive"
+    command("apt-get", "update", "-q")
+    install = (
+        "apt-get",
+        "install",
+        "-qy",
+        "--no-install-recommends",
+        "-o",
+        "DPkg::Lock::Timeout=300",
+    )
+    command(*install, *packages)
