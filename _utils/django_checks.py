@@ -9,6 +9,7 @@ import re
 
 import django_cron
 import django_namespace
+import django_project
 import django_references
 import django_schema
 
@@ -285,12 +286,32 @@ def files(projects):
             if file.startswith("/") and file in owner:
                 yield name, key, f"expected a path of its own, this one is that of {owner[file]}"
             owner.setdefault(file, name)
-            kinds = {"text": str, "json": object, "yaml": object}
-            fitting = kinds.get(entry["format"] or "json", (str, dict))
-            if not isinstance(entry["content"], fitting):
-                words = "text" if fitting is str else "a map or text"
-                text = f"expected {words}, since the format is {entry['format']}"
-                yield name, f"{key}:content", text
+            problem = _content_problem(entry["content"], django_project.file_format(file, entry))
+            if problem:
+                yield name, f"{key}:content", problem
+
+
+def _content_problem(content, kind):
+    """Why a content cannot be written in a format, or None. Never quotes the content."""
+    if isinstance(content, str) or kind in ("json", "yaml"):
+        return None
+    if kind == "text":
+        return "expected text (or a format that can say a map or a list)"
+    if not isinstance(content, dict):
+        return f"expected a map or text, since the format is {kind}"
+    if kind == "ini" and not all(isinstance(section, dict) for section in content.values()):
+        return "expected a map of sections, each a map, since the format is ini"
+    if kind in ("python", "env") and not all(map(str.isidentifier, content)):
+        return f"expected names of letters, digits and underscores, since the format is {kind}"
+    if kind == "toml" and _has_null(content):
+        return "expected no null, since the format is toml"
+    return None
+
+
+def _has_null(value):
+    if isinstance(value, dict):
+        value = list(value.values())
+    return value is None or isinstance(value, list) and any(map(_has_null, value))
 
 
 def databases(projects):

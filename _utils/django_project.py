@@ -125,6 +125,13 @@ def redis_port(name):
     return first + int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) % count
 
 
+def file_format(path, given):
+    """How a rendered file is written: as the pillar says, else by its suffix."""
+    if given["format"] or isinstance(given["content"], str):
+        return given["format"] or "text"
+    return FORMATS.get(path.rsplit("/", 1)[-1].rsplit(".", 1)[-1], "text")
+
+
 def environment(given):
     """Pillar variables as text with references; None (a removed variable) is kept."""
     result = {}
@@ -329,15 +336,11 @@ def _files(given):
     result = []
     for path in sorted(given):
         entry = given[path]
-        guess = "text"
-        if not isinstance(entry["content"], str):
-            suffix = path.rsplit("/")[-1].rsplit(".", 1)[-1]
-            guess = FORMATS.get(suffix, "text")
         result.append(
             {
                 "path": path,
                 "where": "host" if path.startswith("/") else "release",
-                "format": entry["format"] or guess,
+                "format": file_format(path, entry),
                 "mode": entry["mode"],
                 "variable": entry["variable"],
                 "content": entry["content"],

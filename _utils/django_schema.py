@@ -66,7 +66,7 @@ def expectation(node):
     kind = node["type"]
     if kind == "map":
         return (
-            f"a map with the keys {_join(node['keys'], 'and')}"
+            f"a map with the keys {join_words(node['keys'], 'and')}"
             if len(node["keys"]) <= 6
             else "a map of settings"
         )
@@ -75,7 +75,7 @@ def expectation(node):
     if kind == "list":
         return f"a list, each entry {expectation(node['item'])}"
     if kind == "choice":
-        return f"{'one of ' if len(node['choices']) > 1 else ''}{_join(node['choices'], 'or')}"
+        return f"{'one of ' if len(node['choices']) > 1 else ''}{join_words(node['choices'], 'or')}"
     words = django_types.TYPES[kind][1]
     if kind == "path" and node.get("kind"):
         words = f"{'an absolute' if node['kind'] == 'absolute' else 'a relative'} path"
@@ -254,11 +254,11 @@ def _map(node, value, path, errors, hidden):
             given = [key for key in group if key in value]
             if len(given) > 1:
                 errors.append(
-                    f"{path}: expected only one of the keys {_join(group, 'or')},"
-                    f" got {_join(given, 'and')}"
+                    f"{path}: expected only one of the keys {join_words(group, 'or')},"
+                    f" got {join_words(given, 'and')}"
                 )
             elif len(given) < least and not meant.intersection(group):
-                errors.append(f"{path}: expected one of the keys {_join(group, 'or')}, got none")
+                errors.append(f"{path}: expected one of the keys {join_words(group, 'or')}, got none")
     return result
 
 
@@ -278,7 +278,7 @@ def _unknown(node, key, path, meant):
     if match:
         meant.add(match.group(1))
     if not hint:
-        hint = f" (expected {_join(sorted(keys), 'or')})" if len(keys) <= 16 else ""
+        hint = f" (expected {join_words(sorted(keys), 'or')})" if len(keys) <= 16 else ""
     return f"{below}: unknown key{hint}"
 
 
@@ -286,7 +286,8 @@ def _shorten(text):
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 
-def _join(words, last):
+def join_words(words, last):
+    """Words as a list in a sentence: ``a, b or c``."""
     words = [str(word) for word in words]
     if len(words) < 2:
         return "".join(words)
