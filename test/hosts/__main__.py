@@ -1,4 +1,4 @@
-"""Test hosts by hand: `python3 -m test.hosts --help`."""
+"""Test hosts by hand; $DJANGO_FORMULA_TEST_NAMESPACE keeps people on one machine apart."""
 
 import argparse
 import os

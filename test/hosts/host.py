@@ -177,7 +177,10 @@ class Host:
         user: str | None = None,
         **popen: Any,
     ) -> subprocess.Popen:
-        """Start a command in the host in the background; `popen` goes to subprocess.Popen."""
+        """Start a command in the host in the background; `popen` goes to subprocess.Popen.
+
+        End it with `kill`: a signal to the Popen object does not go through to the host.
+        """
         return subprocess.Popen(
             self.argv(command, env, user), **{"text": True, "cwd": "/", **popen}
         )

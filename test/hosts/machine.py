@@ -20,6 +20,7 @@ NSPAWN_ENVIRONMENT = {
     "PATH": ENVIRONMENT["PATH"],
     "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
     "SYSTEMD_NSPAWN_TMPFS_TMP": "0",
+    "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",
 }
 READY = "/run/ready"  # what a host without systemd makes when it is up
 SLEEPER = ("sh", "-c", f"trap '' TERM; : >{READY}; exec sleep infinity")

@@ -78,6 +78,11 @@ def test_host_is_a_bare_server(host):
         assert host.run(f"command -v {present}").stdout
 
 
+def test_only_the_network_of_the_kernel_can_be_tuned(host):
+    host.run("sysctl -w net.core.somaxconn=2048")
+    assert host.run("sysctl -w vm.overcommit_memory=1", check=False).returncode != 0
+
+
 def test_command_runs_in_a_clean_environment(host):
     result = host.run("env; pwd", env={"COLOUR": "blue"})
     assert "COLOUR=blue" in result.stdout
@@ -277,14 +282,13 @@ def test_images_stack_and_follow_their_key(request):
 
 
 def test_failed_build_leaves_nothing():
-    before = sorted(store.LAYERS.iterdir())
     with pytest.raises(CommandFailed):
         image(f"{HEAD}-failing", key="1", build=lambda host: host.run("false"))
+    assert not list(store.LAYERS.glob(f"{HEAD}-failing@*"))
     with pytest.raises(HostError, match="there is no host"):
         find(f"build-{HEAD}-failing")
     with pytest.raises(HostError, match="there is no image"):
         boot("failing", image=f"{HEAD}-failing")
-    assert sorted(store.LAYERS.iterdir()) == before
 
 
 # Several at once, and by hand
@@ -318,3 +322,15 @@ def test_command_line(monkeypatch):
     finally:
         assert cli("destroy", "--all").returncode == 0
     assert "there is no host" in cli("run", "web", "--", "true").stderr
+
+
+def test_hosts_of_a_crashed_process_are_removed(monkeypatch):
+    code = "import os; from test.hosts import boot; print(boot('lost').id, flush=True); os.abort()"
+    lost = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True
+    ).stdout.strip()
+    assert find(lost).is_on
+    monkeypatch.setenv("DJANGO_FORMULA_TEST_NAMESPACE", f"cli{os.getpid()}")
+    assert f"destroyed {lost}" in cli("destroy", "--all").stdout
+    with pytest.raises(HostError, match="there is no host"):
+        find(lost)
