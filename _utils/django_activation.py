@@ -90,7 +90,7 @@ class Activation(django_deployment.Deployment):
         stamped = self.layout.instance_record(instance).get("migrated")
         if stamped and not pending:
             return Outcome({}, "Every migration is applied.")
-        changes = {"migrations": pending or {"none pending for": instance}}
+        changes = {"migrations": _as_names(pending) or {"none pending for": instance}}
         if self.test:
             return Outcome(changes, "Migrations would be applied." if pending else "None pending.")
         if pending:
@@ -104,7 +104,7 @@ class Activation(django_deployment.Deployment):
             answer = self.django(
                 [task], rules["timeout"], "The migration failed; the old release serves on"
             )
-            changes = {"migrations": answer["migrate"]}
+            changes = {"migrations": _as_names(answer["migrate"])}
         unused = self._pending()
         self.layout.save_instance_record(instance, migrated=True, unused=unused)
         count = sum(len(names) for names in pending.values())
@@ -201,8 +201,7 @@ class Activation(django_deployment.Deployment):
         starting = [
             name
             for name, definition in wanted.items()
-            if not programs.get(name, {}).get("running")
-            or self.manager.differs(name, definition)
+            if not programs.get(name, {}).get("running") or self.manager.differs(name, definition)
         ]
         changes = {
             key: sorted(names)
@@ -236,9 +235,7 @@ class Activation(django_deployment.Deployment):
             pathlib.PurePath(django_layout.target_of(self.layout.release(name) / "venv") or "").name
             for name in kept
         }
-        instances = [
-            name for name in self.layout.instance_ids() if name.split("-")[0] not in kept
-        ]
+        instances = [name for name in self.layout.instance_ids() if name.split("-")[0] not in kept]
         venvs = [entry.name for entry in os.scandir(self.layout.venvs) if entry.name not in used]
         gone = sorted(set(releases) - kept)
         roots = [self.layout.record(name).get("static") for name in kept]
@@ -323,7 +320,9 @@ class Activation(django_deployment.Deployment):
         problems = []
         expected = self.project["settings"]
         if expected and facts["settings"] != expected:
-            problems.append(f"The settings are {facts['settings']}, but the pillar names {expected}.")
+            problems.append(
+                f"The settings are {facts['settings']}, but the pillar names {expected}."
+            )
         if facts["debug"]:
             problems.append(f"DEBUG is on in {facts['settings']}.")
         if facts["secret_key"]:
@@ -382,9 +381,7 @@ class Activation(django_deployment.Deployment):
             root.mkdir(parents=True, exist_ok=True)
             self._give_to_user(root)
         task = {"do": "collectstatic", "ignore": self.project["static"]["ignore"]}
-        self.django(
-            [task], COLLECT_TIMEOUT, "The static files cannot be collected"
-        )
+        self.django([task], COLLECT_TIMEOUT, "The static files cannot be collected")
         for entry in self.project["tasks"]:
             if entry["when"] == "static":
                 self._carry_out(entry, "static")
@@ -544,6 +541,11 @@ class Activation(django_deployment.Deployment):
             "host": socket.gethostname(),
         }
         django_layout.write_json(self.layout.history, {"entries": [*history, entry][-200:]})
+
+
+def _as_names(migrations):
+    """Migrations by database as Django writes them: ``{alias: ["app.0001_name", …]}``."""
+    return {alias: [".".join(key) for key in keys] for alias, keys in migrations.items() if keys}
 
 
 def _waiting(path):

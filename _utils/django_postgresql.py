@@ -108,17 +108,17 @@ def differences(database, password, found, found_inside):
     owner, name = quote_name(database["owner"]), quote_name(database["name"])
     steps = []
     role = found.get("role")
+    subject = f"role {database['owner']}"
     if role is None:
-        steps.append((f"role {database['owner']} created", f"CREATE ROLE {owner} LOGIN", "server"))
+        steps.append((f"{subject} created", f"CREATE ROLE {owner} LOGIN", "server"))
     elif not role["login"]:
-        steps.append((f"role {database['owner']} may log in", f"ALTER ROLE {owner} LOGIN", "server"))
+        steps.append((f"{subject} may log in", f"ALTER ROLE {owner} LOGIN", "server"))
     if role and role["superuser"]:
-        text = f"role {database['owner']} is no superuser"
-        steps.append((text, f"ALTER ROLE {owner} NOSUPERUSER", "server"))
+        steps.append((f"{subject} is no superuser", f"ALTER ROLE {owner} NOSUPERUSER", "server"))
     if role is None or not verifies(role["verifier"], password):
         salt = secrets.token_bytes(16)
         statement = f"ALTER ROLE {owner} PASSWORD {quote_text(scram_verifier(password, salt))}"
-        steps.append((f"password of role {database['owner']} set", statement, "server"))
+        steps.append((f"password of {subject} set", statement, "server"))
     steps += _database_steps(database, found.get("database"), owner, name)
     present = found_inside.get("extensions") or []
     for extension in database.get("extensions", []):

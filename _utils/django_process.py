@@ -101,9 +101,7 @@ def environments(project):
     """
     found = {"web": project["app"]["environment"]}
     found.update({name: spec["environment"] for name, spec in project["processes"].items()})
-    found.update(
-        {f"timer-{name}": spec["environment"] for name, spec in project["timers"].items()}
-    )
+    found.update({f"timer-{name}": spec["environment"] for name, spec in project["timers"].items()})
     return {label: variables for label, variables in found.items() if variables}
 
 
@@ -151,6 +149,8 @@ def definitions(project, record, names, folder):
             "stopsignal": "TERM",
             "stopwaitsecs": app["graceful_timeout"] + 5,
             "stdout_logfile": f"{names['path.log']}/web.log",
+            # The socket's folder gives it the web server's group, which must be able to connect.
+            "umask": "007",
         }
     }
     for name, spec in project["processes"].items():
