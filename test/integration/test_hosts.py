@@ -325,6 +325,7 @@ def test_command_line(monkeypatch):
 
 
 def test_hosts_of_a_crashed_process_are_removed(monkeypatch):
+    monkeypatch.delenv("DJANGO_FORMULA_TEST_NAMESPACE", raising=False)
     code = "import os; from test.hosts import boot; print(boot('lost').id, flush=True); os.abort()"
     lost = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True
