@@ -461,7 +461,10 @@ def write_secret_file(
         if None in (uid, gid):
             raise CommandExecutionError(f"{name}: there is no user {user!r} or group {group!r}")
         django_layout.write_atomic(name, text, int(str(mode), 8), uid, gid)
-    return {"changes": {name: differing}, "comment": f"{name} {'would be ' if test else ''}written."}
+    return {
+        "changes": {name: differing},
+        "comment": f"{name} {'would be ' if test else ''}written.",
+    }
 
 
 def install_tool(name, requirements, test=False):

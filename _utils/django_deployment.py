@@ -280,7 +280,9 @@ class Deployment:
         """The wanted instance's environment and the files on the host are written."""
         instance = self.instance
         if instance is None:
-            return Outcome({"instance": "of the new release"}, "Its configuration would be written.")
+            return Outcome(
+                {"instance": "of the new release"}, "Its configuration would be written."
+            )
         folder = self.layout.instance(instance)
         environments = self._environments(instance)
         wanted = {
@@ -294,9 +296,7 @@ class Deployment:
             },
         }
         differing = [
-            path
-            for path, entry in wanted.items()
-            if django_layout.file_differences(path, *entry)
+            path for path, entry in wanted.items() if django_layout.file_differences(path, *entry)
         ]
         if not differing:
             return Outcome({}, f"The configuration of instance {instance} is in place.")

@@ -67,7 +67,9 @@ def serialise(content, kind):
     if not isinstance(content, dict):
         raise ValueError(f"a {kind} file needs a mapping of names to values")
     if kind == "env":
-        return shell_file({name: django_references.as_text(value) for name, value in content.items()})
+        return shell_file(
+            {name: django_references.as_text(value) for name, value in content.items()}
+        )
     if kind == "python":
         return _python(content)
     if kind == "ini":

@@ -52,9 +52,7 @@ def ask(path, health, timeout=REQUEST_TIMEOUT):
     if status in health["status"]:
         return None
     wanted = ", ".join(str(code) for code in health["status"])
-    return (
-        f"GET {health['path']} with Host {health['host']} answered {status}, expected {wanted}"
-    )
+    return f"GET {health['path']} with Host {health['host']} answered {status}, expected {wanted}"
 
 
 def wait(path, health, alive=lambda: None):

@@ -152,9 +152,7 @@ class Layout:
 
     def save_record(self, release_id, **values):
         """Add ``values`` to the record of a release."""
-        write_json(
-            self.release(release_id) / "release.json", {**self.record(release_id), **values}
-        )
+        write_json(self.release(release_id) / "release.json", {**self.record(release_id), **values})
 
     def instance(self, instance_id):
         """Folder of an instance."""

@@ -82,7 +82,16 @@ def tail(text, lines=TAIL_LINES):
 
 
 def run(
-    argv, *, user=None, env=None, cwd=None, timeout=600, stdin=None, log=None, umask=0o022, check=True
+    argv,
+    *,
+    user=None,
+    env=None,
+    cwd=None,
+    timeout=600,
+    stdin=None,
+    log=None,
+    umask=0o022,
+    check=True,
 ):
     """
     Run ``argv`` and return a ``subprocess.CompletedProcess`` with text ``stdout`` and ``stderr``.
@@ -141,7 +150,9 @@ def run(
     done = subprocess.CompletedProcess(argv, process.returncode, texts[0], texts[1])
     if reason or (check and done.returncode != 0):
         output = tail(done.stdout + "\n" + done.stderr)
-        raise CommandError(argv, done.returncode, output, reason or f"exit status {done.returncode}")
+        raise CommandError(
+            argv, done.returncode, output, reason or f"exit status {done.returncode}"
+        )
     return done
 
 

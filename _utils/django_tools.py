@@ -28,9 +28,7 @@ def pins(lock):
     What a lock file pins: ``{name: version}``; packages with a condition are left out, because
     whether they apply is the installer's to say.
     """
-    return {
-        normalise(name): version for name, version, marker in _PIN.findall(lock) if not marker
-    }
+    return {normalise(name): version for name, version, marker in _PIN.findall(lock) if not marker}
 
 
 def installed(venv):

@@ -409,7 +409,9 @@ def make_disk(record: dict) -> None:
     builder.command("mount", "-t", "overlay", "overlay", "-o", options, str(root))
     name = record["name"]
     (root / "etc/hostname").write_text(f"{name}\n")
-    (root / "etc/hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {name}\n::1 localhost\n")
+    (root / "etc/hosts").write_text(
+        f"127.0.0.1 localhost\n127.0.1.1 {name}\n::1 localhost {name}\n"
+    )
     (root / "etc/resolv.conf").write_text(network.nameservers())
 
 

@@ -192,8 +192,11 @@ def superuser(request):
     name = request["username"]
     existing = model._default_manager.filter(**{model.USERNAME_FIELD: name}).first()
     if existing is not None:
-        changed = [flag for flag in ("is_superuser", "is_staff", "is_active")
-                   if hasattr(existing, flag) and not getattr(existing, flag)]
+        changed = [
+            flag
+            for flag in ("is_superuser", "is_staff", "is_active")
+            if hasattr(existing, flag) and not getattr(existing, flag)
+        ]
         for flag in changed:
             setattr(existing, flag, True)
         if changed:
@@ -218,7 +221,9 @@ def call(request):
     from django.core.management import call_command
 
     said = io.StringIO()
-    call_command(request["name"], *request.get("args", []), stdout=said, **request.get("options", {}))
+    call_command(
+        request["name"], *request.get("args", []), stdout=said, **request.get("options", {})
+    )
     return said.getvalue()
 
 
