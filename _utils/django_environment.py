@@ -118,7 +118,7 @@ def _toml(content, path=()):
 
 def _toml_key(name):
     name = str(name)
-    return name if _BARE_KEY.fullmatch(name) else json.dumps(name)
+    return name if _BARE_KEY.fullmatch(name) else _toml_value(name)
 
 
 def _toml_value(value):

@@ -1,0 +1,186 @@
+"""Digests, atomic writes, records, links and sealed trees."""
+
+import os
+import stat
+import threading
+
+import django_layout
+import pytest
+
+
+@pytest.fixture
+def layout(tmp_path):
+    names = "releases venvs instances shared static media current socket run log cache".split()
+    return django_layout.Layout({"root": tmp_path, **{name: tmp_path / name for name in names}})
+
+
+def test_digest_is_of_the_content_and_not_of_its_order():
+    assert django_layout.digest({"a": 1, "b": [2]}) == django_layout.digest({"b": [2], "a": 1})
+    assert django_layout.digest({"a": 1}) != django_layout.digest({"a": "1"})
+    assert len(django_layout.digest("x")) == 12
+
+
+def test_digest_with_a_key_is_another_one():
+    assert django_layout.digest("x", b"key") not in (
+        django_layout.digest("x"),
+        django_layout.digest("x", b"other"),
+    )
+
+
+def test_write_sets_content_mode_and_leaves_no_other_file(tmp_path):
+    path = tmp_path / "environment"
+    django_layout.write_atomic(path, "a\n", 0o400, os.getuid(), os.getgid())
+    django_layout.write_atomic(path, b"b\n", 0o440, os.getuid(), os.getgid())
+    assert path.read_text() == "b\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o440
+    assert os.listdir(tmp_path) == ["environment"]
+
+
+def test_failed_write_keeps_the_old_content(tmp_path, monkeypatch):
+    path = tmp_path / "record.json"
+    path.write_text("old")
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        django_layout.write_atomic(path, "new", 0o644, os.getuid(), os.getgid())
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["record.json"]
+
+
+def test_write_replaces_a_link_and_not_what_it_points_to(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("safe")
+    path = tmp_path / "file"
+    path.symlink_to(victim)
+    django_layout.write_atomic(path, "new", 0o644, os.getuid(), os.getgid())
+    assert victim.read_text() == "safe"
+    assert not path.is_symlink()
+
+
+def test_file_differences_names_what_differs(tmp_path):
+    path = tmp_path / "file"
+    own = (os.getuid(), os.getgid())
+    assert django_layout.file_differences(path, "a", 0o600, *own) == ["content", "mode", "owner"]
+    django_layout.write_atomic(path, "a", 0o600, *own)
+    assert django_layout.file_differences(path, "a", 0o600, *own) == []
+    assert django_layout.file_differences(path, "b", 0o600, *own) == ["content"]
+    assert django_layout.file_differences(path, "a", 0o640, *own) == ["mode"]
+    assert django_layout.file_differences(path, "a", 0o600, own[0] + 1, own[1]) == ["owner"]
+
+
+@pytest.mark.parametrize("content", ["", '{"stage": "bui', "[1]", "null", "\x00\xff"])
+def test_a_record_that_was_cut_off_reads_as_empty(tmp_path, content):
+    path = tmp_path / "release.json"
+    path.write_text(content)
+    assert django_layout.read_json(path) == {}
+    assert django_layout.read_json(tmp_path / "none") == {}
+
+
+def test_link_is_moved_without_a_moment_of_absence(tmp_path):
+    link = tmp_path / "current"
+    django_layout.point(link, "releases/a")
+    missing, done = [], threading.Event()
+
+    def watch():
+        while not done.is_set():
+            if django_layout.target_of(link) is None:
+                missing.append(1)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for number in range(300):
+        django_layout.point(link, f"releases/{number}")
+    done.set()
+    watcher.join()
+    assert missing == []
+    assert django_layout.target_of(link) == "releases/299"
+    assert os.listdir(tmp_path) == ["current"]
+
+
+def test_target_of_what_is_no_link(tmp_path):
+    (tmp_path / "file").touch()
+    assert django_layout.target_of(tmp_path / "file") is None
+    assert django_layout.target_of(tmp_path / "none") is None
+
+
+@pytest.fixture
+def chowned(monkeypatch):
+    """Owners are given by root only: here it is enough to see which were asked for."""
+    calls = []
+    monkeypatch.setattr(os, "fchown", lambda fd, uid, gid: calls.append((uid, gid)))
+    return calls
+
+
+def test_sealed_tree_can_be_read_by_the_group_and_changed_by_nobody_else(tmp_path, chowned):
+    tree = tmp_path / "source"
+    (tree / "app").mkdir(parents=True)
+    (tree / "app/code.py").write_text("")
+    (tree / "app/code.py").chmod(0o666)
+    (tree / "manage.py").write_text("")
+    (tree / "manage.py").chmod(0o775)
+    tree.chmod(0o777)
+    django_layout.seal(tree, 1234)
+    modes = {
+        path.name: stat.S_IMODE(path.stat().st_mode)
+        for path in (tree, tree / "app", tree / "app/code.py", tree / "manage.py")
+    }
+    assert modes == {"source": 0o750, "app": 0o750, "code.py": 0o640, "manage.py": 0o750}
+    assert set(chowned) == {(0, 1234)}
+
+
+def test_sealing_never_follows_a_link(tmp_path, chowned):
+    victim = tmp_path / "shadow"
+    victim.write_text("secret")
+    victim.chmod(0o600)
+    tree = tmp_path / "source"
+    tree.mkdir()
+    (tree / "link").symlink_to(victim)
+    (tree / "folder").symlink_to(tmp_path)
+    (tree / "dangling").symlink_to("nowhere")
+    django_layout.seal(tree, 1234)
+    assert stat.S_IMODE(victim.stat().st_mode) == 0o600
+    assert len(chowned) == 1
+
+
+def test_sealing_does_not_wait_on_a_pipe(tmp_path, chowned):
+    tree = tmp_path / "source"
+    tree.mkdir()
+    os.mkfifo(tree / "pipe")
+    django_layout.seal(tree, 1234)
+
+
+def test_remove_tree_takes_a_folder_that_is_not_there(tmp_path):
+    django_layout.remove_tree(tmp_path / "none")
+    (tmp_path / "a/b").mkdir(parents=True)
+    django_layout.remove_tree(tmp_path / "a")
+    assert os.listdir(tmp_path) == []
+
+
+def test_records_are_added_to(layout):
+    layout.release("r1").mkdir(parents=True)
+    layout.save_record("r1", stage="fetched", revision="abc")
+    layout.save_record("r1", stage="built")
+    assert layout.record("r1") == {"stage": "built", "revision": "abc"}
+    assert layout.record("r2") == {}
+    layout.instance("r1-c1").mkdir(parents=True)
+    layout.save_instance_record("r1-c1", checked=True)
+    assert layout.instance_record("r1-c1") == {"checked": True}
+
+
+def test_what_is_live_is_read_from_the_links(layout):
+    assert (layout.live_release(), layout.live_instance()) == (None, None)
+    django_layout.point(layout.current, "releases/r1")
+    django_layout.point(layout.live, "instances/r1-c1")
+    assert (layout.live_release(), layout.live_instance()) == ("r1", "r1-c1")
+
+
+def test_folders_are_listed_sorted(layout):
+    assert layout.release_ids() == []
+    for name in ("b", "a"):
+        layout.release(name).mkdir(parents=True)
+    (layout.releases / "file").touch()
+    assert layout.release_ids() == ["a", "b"]
+    assert layout.instance_ids() == []
+
+
+def test_sockets_of_instances_lie_in_the_run_folder(layout, tmp_path):
+    assert layout.instance_socket("r-c") == tmp_path / "run/web-r-c.sock"
