@@ -1,0 +1,182 @@
+"""What is said at the end of a run."""
+
+import collections
+
+from . import progress
+
+FAILURES_SHOWN = 10
+LINES_SHOWN = 12
+Summary = collections.namedtuple("Summary", "total changed would failed skipped")
+# What an operator can do, by what failed; the first that fits.
+ADVICE = (
+    ("pkg.", "see that apt-get works on this server (network, disk, sources in /etc/apt)"),
+    ("django.valid", "correct the pillar"),
+    ("django.source_fetched", "check the source in the pillar, and that this server reaches it"),
+    ("django.packages_installed", "check the requirements, and that the package index is reached"),
+    ("django.tool_installed", "see that this server reaches the Python package index"),
+    ("service.", "look at the service's own log"),
+    ("", "put right what it says"),
+)
+
+
+def ordered(results):
+    """The results of a highstate in the order in which its steps ran: ``[(tag, result)]``."""
+    return sorted(results.items(), key=lambda item: item[1].get("__run_num__", 0))
+
+
+def name(tag, result):
+    """The ID of a step."""
+    parts = tag.split("_|-")
+    return result.get("__id__") or (parts[1] if len(parts) > 1 else tag)
+
+
+def function(tag):
+    """The state function of a step, such as ``pkg.installed``."""
+    parts = tag.split("_|-")
+    return f"{parts[0]}.{parts[-1]}"
+
+
+def was_skipped(result):
+    """Whether a step failed only because one before it did."""
+    comment = str(result.get("comment", ""))
+    return result["result"] is False and (
+        result.get("__state_ran__") is False or comment.startswith("One or more requisite failed")
+    )
+
+
+def summary(results):
+    """Names of steps by their outcome; ``failed`` holds (name, function, comment) of the roots."""
+    groups = Summary(len(results), [], [], [], [])
+    for tag, result in ordered(results):
+        title = name(tag, result)
+        word = progress.outcome(result["result"], result.get("changes"))
+        if was_skipped(result):
+            groups.skipped.append(title)
+        elif word == progress.FAILED:
+            groups.failed.append((title, function(tag), plain(result.get("comment", ""))))
+        elif word == progress.CHANGED:
+            groups.changed.append(title)
+        elif word == progress.WOULD:
+            groups.would.append((title, plain(result.get("comment", ""))))
+    return groups
+
+
+def plain(comment):
+    """A comment without a Python traceback: of that its last line."""
+    text = str(comment).strip()
+    if "Traceback (most recent call last)" in text:
+        return f"unexpected error: {text.splitlines()[-1].strip()}"
+    return text
+
+
+def advice(function):
+    """What to do about a step that failed."""
+    return next(text for beginning, text in ADVICE if function.startswith(beginning))
+
+
+def failures(groups, log):
+    """Lines about what failed, first causes first."""
+    lines = ["", f"Failed: {_steps(len(groups.failed))}, {_rest(groups)}"]
+    for title, kind, comment in groups.failed[:FAILURES_SHOWN]:
+        told = [line for line in comment.splitlines() if line.strip()] or ["(it says nothing)"]
+        if len(told) > LINES_SHOWN:
+            told = ["...", *told[-LINES_SHOWN:]]
+        lines += ["", f"  {title} ({kind})", *(f"      {line}" for line in told)]
+        lines.append(f"    What to do: {advice(kind)}.")
+    if len(groups.failed) > FAILURES_SHOWN:
+        lines += ["", f"  and {len(groups.failed) - FAILURES_SHOWN} more, all of them in the log"]
+    return [*lines, "", f"Then run it again: it goes on from here. All details: {log}"]
+
+
+def _rest(groups):
+    done = groups.total - len(groups.failed) - len(groups.skipped)
+    return f"{len(groups.skipped)} not run because of that, {done} well."
+
+
+def prediction(groups):
+    """Lines about what a run would change."""
+    if not groups.would:
+        return [f"Nothing would change: {_steps(groups.total)} looked at."]
+    lines = [f"{_steps(len(groups.would))} of {groups.total} would change something:"]
+    for title, comment in groups.would:
+        first = comment.splitlines()[0] if comment else ""
+        lines.append(progress.shorten(f"  {title}" + (f": {first}" if first else ""), 160))
+    return lines
+
+
+def _steps(count):
+    return f"{count} step" if count == 1 else f"{count} steps"
+
+
+def served(config):
+    """The projects of a host that browsers reach: ``{name: project}``."""
+    names = config["nginx"].get("sites", []) if config["nginx"] else []
+    return {name: config["projects"][name] for name in names if name in config["projects"]}
+
+
+def stack(config):
+    """What runs on the host, in words."""
+    parts = []
+    if config["postgresql"]:
+        parts.append(f"PostgreSQL {config['postgresql']['version']}")
+    if config["redis"]:
+        parts.append("Redis")
+    if config["supervisord"]:
+        parts.append(f"Supervisord {config['supervisord'].get('version') or ''}".strip())
+    if config["nginx"]:
+        parts.append("Nginx")
+    return ", ".join(parts)
+
+
+def conclusion(groups, config, answers, seconds, command, pillar):
+    """
+    Lines about what there is now.
+
+    groups
+        From :func:`summary`.
+    config
+        The public configuration of this host.
+    answers
+        How sites answer: ``{project: (is well, words)}``.
+    seconds
+        How long it all took.
+    command
+        How an operator calls Salt.
+    pillar
+        Path of the pillar of this server.
+    """
+    took = progress.duration(seconds)
+    if groups.changed:
+        count = f"{len(groups.changed)} of {_steps(groups.total)} changed something"
+        lines = [f"Done in {took}: {count}."]
+    else:
+        lines = [f"No changes in {took}: {_steps(groups.total)} looked at, all as the pillar says."]
+    rows = []
+    for title, project in config["projects"].items():
+        paths, sites = project["paths"], served(config)
+        if title in sites:
+            rows.append((title, f"{project['url']}/   {answers.get(title, (True, ''))[1]}".rstrip()))
+        else:
+            rows.append((title, "(not served from this host)"))
+        secrets = f"{config['paths']['secrets']}/{title}.json"
+        if project.get("superuser"):
+            user = project["superuser"]["username"]
+            given = "value" in project["secret_specs"].get("superuser.password", {})
+            word = "the pillar's" if given else f"superuser.password in {secrets}"
+            rows.append(("  admin", f"{user}, password: {word}"))
+        rows.append(("  releases", f"{paths['releases']} ({paths['current']} is live)"))
+        rows.append(("  secrets", f"{secrets} (only root)"))
+        rows.append(("  logs", paths["log"]))
+    rows.append(("running", stack(config)))
+    rows.append(("pillar", pillar))
+    width = max(len(head) for head, _ in rows) + 2
+    lines += ["", *(f"  {head:<{width}}{text}" for head, text in rows if text)]
+    after = [
+        (f"{command} state.apply", "apply the pillar again, after a change to it"),
+        (f"{command} django.status", "what is live, and how it is"),
+    ]
+    names = list(config["projects"])
+    if names:
+        after.append((f"django-manage {names[0]} COMMAND", "run a management command"))
+    width = max(len(words) for words, _ in after) + 2
+    return [*lines, "", "Next:", *(f"  {words:<{width}}{text}" for words, text in after)]
