@@ -6,6 +6,7 @@ looks first, changes only what differs and returns what it changed; ``test=True`
 would be done. Failures raise; secrets are never part of an argument, an answer or a log.
 """
 
+import contextlib
 import fcntl
 import grp
 import hashlib
@@ -655,6 +656,12 @@ class _Supervisor:
     def stop(self, name, timeout):
         """Stop a program, waiting up to ``timeout`` seconds, and forget it."""
         __salt__["supervisord.undefine"](name, timeout=timeout + 30)
+
+    def discard(self, name):
+        """End a program that never served, at once, and forget it."""
+        with contextlib.suppress(CommandExecutionError):  # it may have ended by itself
+            __salt__["supervisord.signal"](name, "KILL")
+        self.stop(name, 5)
 
     def failure(self, name):
         """Why a program is not running (str), or None when it runs or is starting."""

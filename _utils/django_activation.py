@@ -57,25 +57,26 @@ class Activation(django_deployment.Deployment):
         """The static files of the wanted release are published."""
         if not self.project["static"]["enabled"]:
             return Outcome({}, "The project has no static files to publish.")
-        if not self._ready():
-            return Outcome({"static": "of the new release"}, "Static files would be published.")
         release_id = self.release_id
-        if not self._facts()["staticfiles"]:
+        collected = self.record.get("static")
+        if collected is None and not self._ready():
+            return Outcome({"static": "of the new release"}, "Static files would be published.")
+        if collected == "" or (collected is None and not self._facts()["staticfiles"]):
             return Outcome({}, "The project does not use django.contrib.staticfiles.")
-        root = pathlib.Path(self._facts()["static_root"] or self.names()["path.static"])
-        collected = bool(self.record.get("static"))
-        missing = django_static.unpublished(root, self.layout.static) if collected else []
+        missing = django_static.unpublished(collected, self.layout.static) if collected else []
         if collected and not missing:
             return Outcome({}, f"The static files of release {release_id} are published.")
         changes = {"static": release_id}
         if self.test:
             return Outcome(changes, "Static files would be published.")
         if not collected:
-            self._collect_into(root)
-            self.layout.save_record(release_id, static=str(root))
+            root = self._facts()["static_root"] or self.names()["path.static"]
+            self._collect_into(pathlib.Path(root))
+            self.layout.save_record(release_id, static=root)
             missing = django_static.unpublished(root, self.layout.static)
+            collected = root
         compress = self.project["static"]["compress"]
-        django_static.publish(root, self.layout.static, missing, compress)
+        django_static.publish(collected, self.layout.static, missing, compress)
         return Outcome(changes, f"{len(missing)} static files of release {release_id} published.")
 
     def migrate(self):
@@ -105,7 +106,8 @@ class Activation(django_deployment.Deployment):
                 [task], rules["timeout"], "The migration failed; the old release serves on"
             )
             changes = {"migrations": _as_names(answer["migrate"])}
-        unused = self._pending()
+        # Django may never apply some that are on disk, such as those of a router's other database.
+        unused = self._pending() if pending else {}
         self.layout.save_instance_record(instance, migrated=True, unused=unused)
         count = sum(len(names) for names in pending.values())
         return Outcome(changes, f"{count} migrations applied." if count else "None was pending.")
@@ -223,14 +225,12 @@ class Activation(django_deployment.Deployment):
         live = self.layout.live_release()
         if live is None:
             return Outcome({}, "No release is live yet.")
-        releases = sorted(
-            self.layout.release_ids(),
-            key=lambda name: os.stat(self.layout.release(name)).st_mtime,
-            reverse=True,
-        )
-        kept = {live, *releases[: self.project["release"]["keep"]]}
-        if self.test and not self._ready():
-            kept = {live, *releases[: max(1, self.project["release"]["keep"] - 1)]}
+        history = django_layout.read_json(self.layout.history).get("entries", [])
+        served = [entry["instance"].split("-")[0] for entry in reversed(history)]
+        releases = self.layout.release_ids()
+        newest = [name for name in dict.fromkeys([live, *served]) if name in releases]
+        coming = self.test and self.release_id != live
+        kept = {*newest[: self.project["release"]["keep"] - coming], live, self.release_id}
         used = {
             pathlib.PurePath(django_layout.target_of(self.layout.release(name) / "venv") or "").name
             for name in kept
@@ -295,7 +295,7 @@ class Activation(django_deployment.Deployment):
         except ValueError:
             answer = {}
         if done.returncode != 0 or "error" in answer or not answer:
-            lines = done.stderr.strip().splitlines()[-15:]
+            lines = done.stderr.strip().splitlines()[-8:]
             reason = answer.get("error") or f"exit status {done.returncode}"
             where = f" ({answer['where']})" if answer.get("where") else ""
             text = "\n".join([f"{failure}. {reason}{where}", *lines])
@@ -481,7 +481,7 @@ class Activation(django_deployment.Deployment):
             return
         output = self._log_tail(definition, before)
         if self.layout.live_instance() != instance:
-            self.manager.stop(name, definition["stopwaitsecs"])
+            self.manager.discard(name)
         raise StepError(
             self.redact(
                 f"The new release is not healthy and does not go live: {reason}\n{output}".rstrip()
@@ -534,6 +534,8 @@ class Activation(django_deployment.Deployment):
 
     def _remember(self, instance):
         history = django_layout.read_json(self.layout.history).get("entries", [])
+        if history and history[-1]["instance"] == instance:
+            return
         entry = {
             "instance": instance,
             "revision": self.revision,

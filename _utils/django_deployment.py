@@ -71,6 +71,7 @@ class Deployment:
         self._key = secrets.get("SECRET_KEY", "").encode()
         self._deploy_key = secrets.get("source.deploy_key")
         self._revision = None
+        self._planned_venv = None  # in test mode, the one that a run would build or link
 
     # What the pillar means now
 
@@ -115,8 +116,12 @@ class Deployment:
     @property
     def venv(self):
         """The virtual environment of the wanted release (str), or an empty text."""
+        name = self._planned_venv or self._linked_venv()
+        return str(self.layout.venvs / name) if name else ""
+
+    def _linked_venv(self):
         target = django_layout.target_of(self.layout.release(self.release_id) / "venv")
-        return str(self.layout.venvs / pathlib.PurePath(target).name) if target else ""
+        return pathlib.PurePath(target).name if target else None
 
     @property
     def built(self):
@@ -229,18 +234,19 @@ class Deployment:
             wanted = self._venv_inputs()
         except django_venv.VenvError as error:
             raise StepError(str(error)) from None
-        name = self._intact_venv(django_venv.name_of(wanted))
-        link = self.layout.release(self.release_id) / "venv"
-        old = pathlib.PurePath(django_layout.target_of(link) or "").name or None
+        old = self._linked_venv()
+        name = self._usable_venv(django_venv.name_of(wanted), old)
         whole = self._is_intact(name)
         if whole and old == name:
             return Outcome({}, f"Environment {name} is complete.")
         changes = {"venv": {"old": old, "new": name}}
         about = f"Environment {name}: {django_venv.describe(wanted)}"
         if self.test:
+            self._planned_venv = name
             return Outcome(changes, f"{about}, {'reused' if whole else 'would be built'}.")
         if not whole:
             self._build_venv(name, wanted)
+        link = self.layout.release(self.release_id) / "venv"
         django_layout.point(link, f"../../venvs/{name}")
         return Outcome(changes, f"{about}, {'reused' if whole else 'built'}.")
 
@@ -362,11 +368,14 @@ class Deployment:
             self.layout.venvs / name
         )
 
-    def _intact_venv(self, name):
+    def _usable_venv(self, name, linked):
         """
-        The folder name to use for the environment ``name``: one whose packages were changed by hand
-        is never mended under a running process; a new one takes its place.
+        The folder name to use for the environment ``name``: the one that is linked if it is intact.
+        One whose packages were changed by hand is never mended under a running process; a new one
+        takes its place.
         """
+        if linked and linked.split("-")[0] == name and self._is_intact(linked):
+            return linked
         candidate, number = name, 1
         while (self.layout.venvs / candidate / django_venv.MARKER).exists():
             if self._is_intact(candidate):

@@ -6,6 +6,7 @@ server reads. Files of releases that are kept stay. Each file is put in place by
 written over, so that no visitor reads half a file.
 """
 
+import filecmp
 import gzip
 import os
 import pathlib
@@ -33,19 +34,24 @@ def listing(folder):
 def unpublished(collected, published):
     """
     Relative paths (sorted list) of collected files that are missing from ``published`` or differ
-    there in size or time of change.
+    there. Publishing keeps the time of change, so contents are compared only where that differs.
     """
-    wanted = []
-    for name in sorted(listing(collected)):
-        source = os.stat(os.path.join(collected, name))
-        try:
-            target = os.stat(os.path.join(published, name))
-        except OSError:
-            wanted.append(name)
-            continue
-        if (source.st_size, int(source.st_mtime)) != (target.st_size, int(target.st_mtime)):
-            wanted.append(name)
-    return wanted
+    return [
+        name
+        for name in sorted(listing(collected))
+        if not _is_same(os.path.join(collected, name), os.path.join(published, name))
+    ]
+
+
+def _is_same(source, target):
+    try:
+        there = os.stat(target)
+    except OSError:
+        return False
+    here = os.stat(source)
+    if here.st_size != there.st_size:
+        return False
+    return here.st_mtime_ns == there.st_mtime_ns or filecmp.cmp(source, target, shallow=False)
 
 
 def publish(collected, published, names, compress=True):
@@ -55,7 +61,7 @@ def publish(collected, published, names, compress=True):
         target = pathlib.Path(published, name)
         _make_folder(target.parent, pathlib.Path(published))
         content = source.read_bytes()
-        stamp = source.stat().st_mtime
+        stamp = source.stat().st_mtime_ns
         _place(target, content, stamp)
         packed = target.with_name(target.name + ".gz")
         if compress and target.suffix in COMPRESSIBLE and len(content) >= MINIMUM_BYTES:
@@ -102,7 +108,7 @@ def _place(target, content, stamp):
         with open(temporary, "xb") as stream:
             stream.write(content)
             os.fchmod(stream.fileno(), 0o644)
-        os.utime(temporary, (stamp, stamp))
+        os.utime(temporary, ns=(stamp, stamp))
         os.replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)

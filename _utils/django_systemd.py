@@ -125,6 +125,11 @@ class Manager:
         run(["systemctl", "daemon-reload"])
         run(["systemctl", "reset-failed", f"{name}.service"], check=False)
 
+    def discard(self, name):
+        """End a program that never served, at once, and forget it."""
+        run(["systemctl", "kill", "--signal=SIGKILL", f"{name}.service"], check=False)
+        self.stop(name, 5)
+
     def failure(self, name):
         """Why a program is not running (str), or None when it runs."""
         program = self.programs().get(name)
