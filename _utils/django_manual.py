@@ -107,7 +107,7 @@ VARIABLES = {
 HEAD = """\
 # Pillar reference
 
-<!-- Written by docs/generate from salt/django/parameters/schema.yaml. Change that file, not this. -->
+<!-- Written by docs/generate from salt/django/parameters/schema.yaml: change that file. -->
 
 Everything is below one pillar key, `django`. The smallest pillar that deploys a project:
 
@@ -227,11 +227,11 @@ def _example(node):
 def _appendix():
     yield "\n## References\n"
     yield (
-        "Values of `env`, `files`, commands and some paths may refer to what is known only on the"
-        " host. A value\nthat is one reference keeps its type in a rendered file. `@@{` stands for a"
-        " plain `@{`. `@{NAME|json}`\nputs the value in as JSON, `@{NAME|jsontext}` as the inside of"
-        " a JSON string, `@{NAME|url}` percent-encoded.\nPasswords, URLs with passwords and other"
-        " secrets are refused in commands, where every user can read them.\n"
+        "Values of `env`, `files`, commands and some paths may refer to what is known on the host"
+        " only. A value\nthat is one reference keeps its type in a rendered file. `@@{` is a plain"
+        " `@{`. `@{NAME|json}` puts\nthe value in as JSON, `@{NAME|jsontext}` as the inside of a"
+        " JSON string, `@{NAME|url}` percent-encoded.\nPasswords, URLs with passwords and other"
+        " secrets are refused in commands, where every user can\nread them.\n"
     )
     yield "| Reference | Stands for |\n| --- | --- |"
     for name, meaning in REFERENCES.items():

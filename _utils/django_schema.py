@@ -25,7 +25,9 @@ names
 choices, pattern, min, max, unique, kind, references, multiline …
     Limits; see :mod:`django_types`.
 
-Nothing here raises for wrong data, whatever it is: mistakes come back as sentences.
+Nothing here raises for wrong data, whatever it is: mistakes come back as sentences. They show a
+wrong value only where a single plain value belongs: text in place of a map may be a misplaced
+secret, and so may the value of an unknown key.
 """
 
 import difflib
@@ -199,7 +201,7 @@ def _list(node, value, path, errors, hidden):
 
 def _named(node, value, path, errors, hidden):
     if not isinstance(value, Mapping):
-        errors.append(f"{path}: expected {expectation(node)}, got {got(value, hidden)}")
+        errors.append(f"{path}: expected {expectation(node)}, got {got(value, True)}")
         return None
     if len(value) < node.get("min", 0):
         errors.append(f"{path}: expected {expectation(node)}, got {got(value)}")
@@ -229,7 +231,7 @@ def _map(node, value, path, errors, hidden):
             is_list = isinstance(value, (list, tuple))
             if not is_list or keys[node["shorthand"]]["type"] in ("list", "command", "shell"):
                 return _map(node, {node["shorthand"]: value}, path, errors, hidden)
-        errors.append(f"{path}: expected {expectation(node)}, got {got(value, hidden)}")
+        errors.append(f"{path}: expected {expectation(node)}, got {got(value, True)}")
         return None
     meant = set()
     result = {}
@@ -258,7 +260,9 @@ def _map(node, value, path, errors, hidden):
                     f" got {join_words(given, 'and')}"
                 )
             elif len(given) < least and not meant.intersection(group):
-                errors.append(f"{path}: expected one of the keys {join_words(group, 'or')}, got none")
+                errors.append(
+                    f"{path}: expected one of the keys {join_words(group, 'or')}, got none"
+                )
     return result
 
 

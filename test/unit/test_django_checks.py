@@ -1,0 +1,253 @@
+"""Mistakes between keys: one case for each sentence that an operator may read."""
+
+import re
+
+import django_checks
+import django_config
+import pytest
+from pillars import GRAINS, SOURCE, assert_nothing_to_do
+
+TLS = {"certificate": "/c.pem", "key": "/k.pem"}
+ONE_PROJECT = [
+    ({"user": "www-data"}, "user: expected a user of the project's own, www-data is one of"),
+    (
+        {"env": {"A": "1"}, "secrets": {"A": "x"}},
+        "env:A: expected in secrets or in env, not in both",
+    ),
+    ({"env": {"SECRET_KEY": "abc"}}, "env:SECRET_KEY: expected in secrets, since env is not kept"),
+    ({"env": {"DJANGO_RELEASE": "1"}}, "env:DJANGO_RELEASE: expected another name"),
+    ({"source": {"archive": "https://x.org/a.zip"}}, "source:hash: expected the archive's sha256"),
+    ({"source": {"path": "/a", "rev": "main"}}, "source:rev: expected only beside git"),
+    ({"source": {"path": "/a", "git": "/b"}}, "source: expected only one of the keys path, git, "),
+    ({"source": {}}, "source: expected one of the keys path, git, archive or pypi, got none"),
+    ({"source": {"git": "https://u:p@x.org/a"}}, "source:git: expected an URL without a password"),
+    ({"source": {"git": "--upload-pack=x"}}, "source:git: expected the URL of a git repository"),
+    (
+        {"source": {"pypi": "wagtail==6.3"}},
+        "manage: expected a script or a module, since a package",
+    ),
+    ({"source": {"pypi": "wagtail>=6"}}, "source:pypi: expected a package with its exact version"),
+    ({"manage": {"script": "django-admin"}}, "settings: expected a settings module, since django-"),
+    ({"app": {"server": "command"}}, "app:command: expected a command, since server is command"),
+    ({"app": {"command": "x"}}, "app:command: expected server: command beside it"),
+    ({"app": {"asgi": True}}, "app:module: expected the ASGI entry point such as shop.asgi"),
+    ({"app": {"options": ["--bind=0.0.0.0:80"]}}, "app:options:0: expected no --bind, the formula"),
+    ({"processes": {"web": {"command": "x"}}}, "processes:web: expected another name"),
+    ({"processes": {"w": {}}}, "processes:w: expected one of the keys command or manage, got none"),
+    (
+        {"cache": {"engine": "locmem"}, "processes": {"w": {"command": "celery -A x worker"}}},
+        "processes:w: expected a broker: a cache with engine redis, or a variable in env or",
+    ),
+    (
+        {"cache": {"engine": "none"}, "processes": {"q": {"manage": "rqworker high"}}},
+        "processes:q: expected a broker",
+    ),
+    (
+        {"timers": {"t": {"manage": "x", "every": "7m"}}},
+        "timers:t:every: expected an interval that divides an hour or a day evenly such as 15m",
+    ),
+    ({"timers": {"t": {"manage": "x"}}}, "timers:t: expected one of the keys schedule or every"),
+    (
+        {"timers": {"t": {"manage": "x", "schedule": "* * * *"}}},
+        "timers:t:schedule: expected hourly, daily, weekly, monthly, yearly or cron fields such as"
+        " '*/5 * * * *', got '* * * *' (it has 4 fields, not 5)",
+    ),
+    ({"database": {"host": "db.x.org"}}, "database:name: expected a value, since the database is"),
+    ({"database": {"engine": "sqlite", "user": "u"}}, "database:user: expected only with engine p"),
+    ({"database": {"file": "x"}}, "database:file: expected only with engine sqlite"),
+    ({"database": {"name": "postgres"}}, "database:name: expected another name, PostgreSQL has"),
+    ({"database": {"user": "pg_monitor"}}, "database:user: expected another name, PostgreSQL has"),
+    ({"databases": {"default": {}}}, "databases:default: expected in database, not here"),
+    (
+        {"databases": {"replica": {}}, "migrate": {"databases": ["replika"]}},
+        "migrate:databases:0: expected the alias of a database, got 'replika' (did you mean",
+    ),
+    ({"static": {"url": "/s"}}, "static:url: expected a slash at the end, got '/s'"),
+    ({"media": {"url": "/static/"}}, "media:url: expected another URL than that of static"),
+    ({"static": {"url": "/"}}, "static:url: expected more than /, where the application answers"),
+    (
+        {"web": {"locations": {"/media/": {"status": 404}}}},
+        "web:locations:/media/: expected another path, media is there",
+    ),
+    (
+        {"web": {"locations": {"/x { return 1; }": {"status": 404}}}},
+        "web:locations:/x { return 1; }: expected the path of an URL",
+    ),
+    ({"domains": ["a.org;}"]}, "domains:0: expected a domain name such as shop.example.org, got"),
+    ({"domains": ["a.org\nb.org"]}, "domains:0: expected a domain name"),
+    ({"files": {"../x": {"content": ""}}}, "files:../x: expected a path such as"),
+    (
+        {"files": {"/srv/django/shop/x": {"content": "a"}}},
+        "files:/srv/django/shop/x: expected a path outside /srv/django, which the formula",
+    ),
+    ({"files": {"/etc/django/b/x": {"content": "a"}}}, "files:/etc/django/b/x: expected a path be"),
+    ({"files": {"a.ini": {"content": {"k": "v"}}}}, "files:a.ini:content: expected a map of sect"),
+    ({"files": {"a.py": {"content": {"a-b": 1}}}}, "files:a.py:content: expected names of letters"),
+    ({"files": {"a.toml": {"content": {"a": None}}}}, "files:a.toml:content: expected no null"),
+    ({"files": {"a": {"content": ["x"]}}}, "files:a:content: expected text"),
+    ({"writable": ["../x"]}, "writable:0:path: expected a relative path, got '../x' (it may not"),
+    ({"process_manager": "systemd"}, "process_manager: expected supervisord, since this host does"),
+    ({"secrets": {"A": "**********"}}, "secrets:A: expected the secret itself, got the mask"),
+    (
+        {"env": {"A": "@{databse.url}"}},
+        "env: unknown reference @{databse.url} (did you mean @{data",
+    ),
+    (
+        {"files": {"a.py": {"content": {"A": ["@{x}"]}}}},
+        "files:a.py:content: unknown reference @{x}",
+    ),
+    (
+        {"processes": {"w": {"command": "celery -b @{redis.url1}"}}},
+        "processes:w:command: expected no secret on a command line, where every user can read it,"
+        " got @{redis.url1} (put it into env)",
+    ),
+    (
+        {"tasks": [{"name": "a", "manage": "x"}, {"name": "a", "manage": "y"}]},
+        "tasks:1:name: expected every name once, got a again",
+    ),
+    ({"python": {"packages": ["--index-url=x"]}}, "python:packages:0: expected a requirement such"),
+    ({"python": {"interpreter": 3.1}}, "python:interpreter: expected a version in quotes such as"),
+    ({"domains": "a.org"}, "domains: expected a list, each entry a domain name such as shop"),
+    (
+        {"domains": None},
+        "domains: expected a list, each entry a domain name such as shop.example.org, got nothing",
+    ),
+    ({"app": {"workers": "many"}}, "app:workers: expected a whole number between 1 and 1024, got"),
+    ({"workers": 3}, "workers: unknown key (did you mean app:workers?)"),
+]
+
+
+@pytest.mark.parametrize(("keys", "message"), ONE_PROJECT)
+def test_a_mistake_in_one_project_is_told(resolve_project, keys, message):
+    config = resolve_project({"init": "unknown"}, **keys)
+    assert config["errors"][0].startswith(f"django:projects:shop:{message}"), config["errors"]
+    assert_nothing_to_do(config)
+
+
+TWO_PROJECTS = [
+    ({}, {}, "shop:domains: expected a list of domain names, got none, and only one project can"),
+    (
+        {"domains": ["a.org"]},
+        {"domains": ["b.org", "a.org"]},
+        "shop:domains:1: expected a domain of",
+    ),
+    (
+        {"user": "u"},
+        {"user": "u", "domains": ["a.org"]},
+        "shop:user: expected a user of its own, u",
+    ),
+    ({"user": "shop"}, {"domains": ["a.org"]}, "shop:user: expected a user of its own"),
+    (
+        {"database": {"name": "d"}},
+        {"database": {"name": "d"}, "domains": ["a.org"]},
+        "shop:database:name: expected one of its own, d is that of blog:database",
+    ),
+    (
+        {"database": {"user": "r"}},
+        {"database": {"user": "r"}, "domains": ["a.org"]},
+        "shop:database:user: expected one of its own, r is that of blog:database",
+    ),
+    (
+        {"cache": {"port": 6400}},
+        {"cache": {"port": 6400}, "domains": ["a.org"]},
+        "shop:cache:port: expected a port of its own, 6400 is that of blog",
+    ),
+    (
+        {"files": {"/etc/x.ini": {"content": "a"}}},
+        {"files": {"/etc/x.ini": {"content": "b"}}, "domains": ["a.org"]},
+        "shop:files:/etc/x.ini: expected a path of its own, this one is that of blog",
+    ),
+]
+
+
+@pytest.mark.parametrize(("blog", "shop", "message"), TWO_PROJECTS)
+def test_a_clash_of_two_projects_is_told(resolve, blog, shop, message):
+    projects = {"blog": {"source": SOURCE, **blog}, "shop": {"source": SOURCE, **shop}}
+    config = resolve({"projects": projects})
+    assert config["errors"][0].startswith(f"django:projects:{message}"), config["errors"]
+    assert_nothing_to_do(config)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (
+            ["default"],
+            "django:projects:default: expected another name for the project, this one is",
+        ),
+        (["root"], "django:projects:root:user: expected a user of the project's own, root is one"),
+        (["Shop"], "django:projects:Shop: expected a project name (lower-case letters, digits,"),
+        (
+            ["shop", "shop-web"],
+            "django:projects:shop-web: expected another name, it reads like the",
+        ),
+        ([], "django:projects: expected a map from project names to projects, got an empty map"),
+    ],
+)
+def test_names_of_projects(resolve, names, message):
+    projects = {name: {"source": SOURCE, "domains": [f"{name.lower()}.org"]} for name in names}
+    assert resolve({"projects": projects})["errors"][0].startswith(message)
+
+
+@pytest.mark.parametrize("pillar", [None, {}, [], "x", {"django": None}, {"django": ["projects"]}])
+def test_a_pillar_without_django_is_told(pillar, schema):
+    parameters = {"schema": schema, "os": {"supported": []}, "release": {}}
+    config = django_config.resolve(pillar, django_config.facts(GRAINS), parameters)
+    assert config["errors"][0].startswith("django: expected a map with the key projects, got ")
+    assert_nothing_to_do(config)
+
+
+def test_an_unsupported_system_is_told_with_the_supported_ones(resolve_project):
+    config = resolve_project({"os": "Fedora", "osrelease": "41"})
+    assert config["errors"] == [
+        "this host: expected one of Debian-12, Debian-13, Ubuntu-22.04, Ubuntu-24.04, got Fedora 41"
+    ]
+
+
+def test_a_broker_elsewhere_is_a_broker(resolve_project):
+    config = resolve_project(
+        cache={"engine": "locmem"},
+        env={"CELERY_BROKER_URL": "amqp://mq.example.org/"},
+        processes={"w": {"command": "celery -A x worker"}},
+    )
+    assert config["errors"] == []
+
+
+def test_doubts_are_warnings_and_do_not_stop(resolve_project):
+    config = resolve_project(
+        processes={"beat": {"command": "celery -A x beat", "count": 2}},
+        env={"PAYMENT_TOKEN": "hunter2"},
+        web={"https": True},
+    )
+    assert config["valid"]
+    assert [
+        text.split(": ")[0].removeprefix("django:projects:shop:") for text in config["warnings"]
+    ] == [
+        "env:PAYMENT_TOKEN",
+        "processes:beat",
+        "processes:beat:count",
+        "web:trusted_proxies",
+    ]
+    assert not any("hunter2" in text for text in config["warnings"])
+
+
+def test_all_messages_have_the_house_form(resolve):
+    projects = {
+        "blog": {"source": SOURCE, "env": {"A": "@{x}"}, "app": {"timeout": "abc", "prot": 1}},
+        "shop": {"sorce": SOURCE, "domains": 3},
+    }
+    errors = resolve({"projects": projects, "hots": {}})["errors"]
+    assert len(errors) == 5
+    for text in errors:
+        assert re.fullmatch(r"django(:[^\s:]+)+: [^\n]+", text), text
+
+
+def test_every_secret_in_a_specification_has_a_pillar_key(resolve_project):
+    specs = resolve_project(superuser={}, databases={"b": {}})["projects"]["shop"]["secret_specs"]
+    assert {django_checks.secret_key(name) for name in specs} == {
+        "secrets:SECRET_KEY",
+        "database:password",
+        "databases:b:password",
+        "cache:password",
+        "superuser:password",
+    }
