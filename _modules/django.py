@@ -556,7 +556,7 @@ def _deployment(project, test=False):
             django_systemd.Manager(project) if systemd else _Supervisor(project),
             _read_file,
         )
-    deployments[project].test = test
+    deployments[project].test = deployments[project].manager.test = test
     return deployments[project]
 
 
@@ -628,26 +628,33 @@ class _Supervisor:
     """Starts, stops and lists the programs of one project through supervisord."""
 
     kind = "supervisord"
+    test = False
 
     def __init__(self, project):
         self._project = project
 
     def programs(self):
-        """Programs that are defined for the project: ``{name: {running, state, pid}}``."""
+        """Programs that are defined for the project: ``{name: {running, state, pid, error}}``."""
+        try:
+            processes = __salt__["supervisord.processes"]()
+        except CommandExecutionError:
+            if not self.test:
+                raise
+            processes = {}  # a run has started supervisord before it asks
         return {
             name: {
                 "running": program["statename"] == "RUNNING",
                 "state": program["statename"],
                 "pid": program["pid"],
-                "error": program.get("spawnerr", ""),
+                "error": program["spawnerr"],
             }
-            for name, program in __salt__["supervisord.processes"]().items()
+            for name, program in processes.items()
             if name.split(".")[0] == self._project
         }
 
     def differs(self, name, definition):
         """Whether supervisord's definition of a program is not the wanted one."""
-        return __salt__["supervisord.differs"](name, definition)
+        return bool(__salt__["supervisord.differs"](name, definition))
 
     def start(self, name, definition):
         """Define and start a program."""

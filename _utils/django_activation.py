@@ -231,10 +231,8 @@ class Activation(django_deployment.Deployment):
         newest = [name for name in dict.fromkeys([live, *served]) if name in releases]
         coming = self.test and self.release_id != live
         kept = {*newest[: self.project["release"]["keep"] - coming], live, self.release_id}
-        used = {
-            pathlib.PurePath(django_layout.target_of(self.layout.release(name) / "venv") or "").name
-            for name in kept
-        }
+        used = {self.linked_venv(name) for name in kept - {self.release_id}}
+        used.add(pathlib.PurePath(self.venv).name)
         instances = [name for name in self.layout.instance_ids() if name.split("-")[0] not in kept]
         venvs = [entry.name for entry in os.scandir(self.layout.venvs) if entry.name not in used]
         gone = sorted(set(releases) - kept)

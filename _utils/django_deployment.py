@@ -116,11 +116,12 @@ class Deployment:
     @property
     def venv(self):
         """The virtual environment of the wanted release (str), or an empty text."""
-        name = self._planned_venv or self._linked_venv()
+        name = self._planned_venv or self.linked_venv(self.release_id)
         return str(self.layout.venvs / name) if name else ""
 
-    def _linked_venv(self):
-        target = django_layout.target_of(self.layout.release(self.release_id) / "venv")
+    def linked_venv(self, release_id):
+        """Folder name (str) of the virtual environment that a release uses, or None."""
+        target = django_layout.target_of(self.layout.release(release_id) / "venv")
         return pathlib.PurePath(target).name if target else None
 
     @property
@@ -234,7 +235,7 @@ class Deployment:
             wanted = self._venv_inputs()
         except django_venv.VenvError as error:
             raise StepError(str(error)) from None
-        old = self._linked_venv()
+        old = self.linked_venv(self.release_id)
         name = self._usable_venv(django_venv.name_of(wanted), old)
         whole = self._is_intact(name)
         if whole and old == name:

@@ -83,6 +83,7 @@ class Manager:
     """Starts, stops and lists the programs of one project through systemd."""
 
     kind = "systemd"
+    test = False
 
     def __init__(self, project):
         self._project = project
