@@ -1,6 +1,6 @@
 """
-The steps from a built release to one that serves: check, static files, migrations, tasks, the switch
-of the web process and of the other processes, and the removal of what is no longer needed.
+The steps from a built release to one that serves: check, static files, migrations, tasks, the
+switch of the web process and of the others, and the removal of what is no longer needed.
 
 Whatever fails before the switch leaves the old release serving.
 """

@@ -39,7 +39,7 @@ FORBIDDEN_FILES = (
 )
 QUEUE = re.compile(r"celery|rqworker|rqscheduler|rq", re.IGNORECASE)
 BROKER = re.compile(r"broker|redis|rq_", re.IGNORECASE)
-OWN_OPTION = re.compile(r"(-b|--bind|-D|--daemon|-p|--pid|--chdir|-u|--user|-g|--group)(=|$)")
+OWN_OPTION = re.compile(r"(-b|--bind|-D|--daemon|-p|--pid|-u|--user|-g|--group)(=|$)")
 SECRET_NAME = re.compile(
     r"(^|_)(SECRET|PASSWORD|PASSWD|PASSPHRASE|TOKEN|CREDENTIALS|PRIVATE_KEY|API_KEY)(_|$)|_KEY$"
 )
@@ -75,13 +75,14 @@ def pillar(fleet, hosts, host):
     return messages
 
 
-def resolved(projects, given, host, hosts_of):
+def resolved(projects, fleet, host, hosts_of):
     """All that is wrong with projects that were worked out, as messages.
 
-    projects: name -> resolved project. given: name -> its validated pillar. hosts_of: function from
-    a resolved project and a secret's name to the names of the hosts that need the secret.
+    projects: name -> resolved project. fleet: the validated pillar. hosts_of: function from a
+    resolved project and a secret's name to the names of the hosts that need the secret.
     """
-    messages = [_message(*found) for found in redis_ports(projects)]
+    given = fleet["projects"]
+    messages = [_message(*found) for found in redis_ports(projects, fleet)]
     for name, project in projects.items():
         below = [*references(project, given[name], host), *shared_secrets(project, hosts_of)]
         messages += [_message(name, key, text) for key, text in below]
@@ -241,12 +242,14 @@ def web(name, project):
 
 def secrets(name, project):
     """No secret is the mask that Salt shows in a secret's place."""
-    for key, entry in project["secrets"].items():
-        if entry["value"] == django_schema.MASK:
-            yield f"secrets:{key}", "expected the secret itself, got the mask that hides one"
-    for key, _, entry in _databases(project):
-        if entry["password"] == django_schema.MASK:
-            yield f"{key}:password", "expected the secret itself, got the mask that hides one"
+    given = {f"secrets:{key}": entry["value"] for key, entry in project["secrets"].items()}
+    given["source:deploy_key"] = project["source"]["deploy_key"]
+    given["cache:password"] = project["cache"]["password"]
+    given["superuser:password"] = (project["superuser"] or {}).get("password")
+    given.update({f"{key}:password": item["password"] for key, _, item in _databases(project)})
+    for key, value in given.items():
+        if value == django_schema.MASK:
+            yield key, "expected the secret itself, got the mask that hides one"
 
 
 # ---- all projects ----
@@ -345,9 +348,13 @@ def domains(projects):
             catch_all = catch_all or name
 
 
-def redis_ports(projects):
-    """No two Redis servers on one port. projects: resolved."""
-    owner = {}
+def redis_ports(projects, fleet):
+    """No two Redis servers on one port, and none on that of another server. projects: resolved."""
+    owner = {
+        fleet["postgresql"]["port"]: "PostgreSQL",
+        fleet["nginx"]["port"]: "Nginx",
+        fleet["nginx"]["tls_port"]: "Nginx",
+    }
     for name, project in projects.items():
         cache = project["cache"]
         if cache["engine"] != "redis" or not cache["managed"]:
@@ -475,6 +482,7 @@ def _places(given):
     for index, task in enumerate(given["tasks"]):
         for key in ("command", "manage", "unless"):
             yield f"tasks:{index}:{key}", task[key] or [], True
+        yield f"tasks:{index}:env", task["env"], False
     for kind in ("processes", "timers"):
         for name, entry in given[kind].items():
             for key in ("command", "manage"):

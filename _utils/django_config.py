@@ -130,7 +130,7 @@ def resolve(pillar, facts, parameters):
         name: django_project.resolve(name, projects[name], fleet, host, len(projects))
         for name in sorted(projects)
     }
-    errors += django_checks.resolved(resolved, projects, host, _needing(hosts))
+    errors += django_checks.resolved(resolved, fleet, host, _needing(hosts))
     if errors:
         return _nothing(host, errors)
     config = _config(fleet, host, hosts, resolved, system)
@@ -512,7 +512,7 @@ def _environments(project):
     for kind in ("processes", "timers"):
         for entry in project[kind].values():
             yield entry["environment"]
-    for step in project["build"]:
+    for step in (*project["build"], *project["tasks"]):
         yield step["environment"]
 
 

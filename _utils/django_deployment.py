@@ -1,10 +1,10 @@
 """
 The steps that bring a project's release to life on a host.
 
-Each step looks at the host first and says what differs; it acts only when asked to, and records what
-cannot be seen again later. A step that finds all as wanted changes nothing, so a run that was killed
-anywhere is continued by the next one. :mod:`django_activation` holds the steps that need the built
-release.
+Each step looks at the host first and says what differs; it acts only when asked to, and records
+what cannot be seen again later. A step that finds all as wanted changes nothing, so a run that was
+killed anywhere is continued by the next one. :mod:`django_activation` holds the steps that need
+the built release.
 """
 
 import os

@@ -2,8 +2,8 @@
 The processes of a project as data: what is run, how it is stopped and where it logs.
 
 A definition is a dict of supervisord's own option names, which both process managers understand:
-``command`` (list of str), ``directory``, ``user``, ``startsecs``, ``stopsignal``, ``stopwaitsecs`` …
-No definition holds a secret: the launcher reads the environment from the instance's file.
+``command`` (list of str), ``directory``, ``user``, ``startsecs``, ``stopsignal`` and so on. No
+definition holds a secret: the launcher reads the environment from the instance's file.
 """
 
 import re

@@ -74,7 +74,7 @@ def resolve(name, given, fleet, host, count):
             }
             for step in given["build"]
         ],
-        "tasks": [_compact(task, "command", "manage", "unless") for task in given["tasks"]],
+        "tasks": [_task(entry) for entry in given["tasks"]],
         "static": {**given["static"], "root": given["static"]["root"] or "@{path.release}/static"},
         "media": given["media"],
         "migrate": given["migrate"],
@@ -306,6 +306,12 @@ def _module(given):
         return None
     package = parts[: parts.index("settings")] if "settings" in parts else parts[:1]
     return ".".join([*package, "asgi" if given["app"]["asgi"] else "wsgi"])
+
+
+def _task(given):
+    task = _compact(given, "command", "manage", "unless")
+    task["environment"] = environment(task.pop("env"))
+    return task
 
 
 def _process(given):
