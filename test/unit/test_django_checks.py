@@ -153,6 +153,11 @@ TWO_PROJECTS = [
         "shop:cache:port: expected a port of its own, 6400 is that of blog",
     ),
     (
+        {"cache": {"port": 5432}},
+        {"domains": ["a.org"]},
+        "blog:cache:port: expected a port of its own, 5432 is that of PostgreSQL",
+    ),
+    (
         {"files": {"/etc/x.ini": {"content": "a"}}},
         {"files": {"/etc/x.ini": {"content": "b"}}, "domains": ["a.org"]},
         "shop:files:/etc/x.ini: expected a path of its own, this one is that of blog",
