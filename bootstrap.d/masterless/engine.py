@@ -32,6 +32,7 @@ class Engine:
         options["pillar_roots"] = {"base": [str(pillar)]}
         # As in salt-call: the pillar is rendered once, not once more by the highstate.
         options["__cli"] = "salt-call"
+        options["pillar_safe_render_error"] = False
         if self.scratch:
             root = self.scratch.name
             options.update({"cachedir": f"{root}/cache", "pki_dir": f"{root}/pki"})
@@ -90,8 +91,8 @@ class Engine:
 
 def rendering_error(error):
     """What Salt says about a file that it cannot render, without the lines of that file."""
-    text = str(error).split("\n---\n")[0]
-    return " ".join(text.split())
+    text = " ".join(str(error).split("\n---\n")[0].split())
+    return text.replace(" on the salt master", "").replace("render error: ", "")
 
 
 def quiet_down():

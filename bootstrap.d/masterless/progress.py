@@ -48,15 +48,21 @@ class Progress:
         Whether lines can be updated in place.
     detail
         ``quiet``, ``normal`` or ``verbose``.
+    test
+        Whether nothing is changed: what would be is listed at the end.
     clock, columns
         Functions, for tests.
     """
 
-    def __init__(self, stream, terminal, detail="normal", clock=time.monotonic, columns=None):
+    def __init__(
+        self, stream, terminal, detail="normal", test=False, clock=time.monotonic, columns=None
+    ):
         self.stream = None if detail == "quiet" else stream
         self.terminal = terminal
         self.colours = terminal and not os.environ.get("NO_COLOR")
-        self.verbose = detail == "verbose"
+        self.shown = {FAILED} if test else {CHANGED, FAILED}
+        if detail == "verbose":
+            self.shown = {CHANGED, FAILED, WOULD, UNCHANGED}
         self.clock = clock
         self.columns = columns or (lambda: shutil.get_terminal_size().columns)
         self.total = 0
@@ -87,7 +93,7 @@ class Progress:
         with self.lock:
             label, self.current = (self.current or ("", 0, 0))[0], None
             word = outcome(result, changes)
-            if word != UNCHANGED or self.verbose:
+            if word in self.shown:
                 self.line(f"{self.count()}  {self.paint(word)}  {label}  {duration(seconds)}")
 
     # Showing it

@@ -38,10 +38,20 @@ SERVICES = (
 )
 
 
-def settings(repository, pillar=PILLAR):
-    """Options of a masterless minion that serves this repository (dict)."""
+def has_systemd(root="/"):
+    """Whether systemd runs this server."""
+    return pathlib.Path(root, "run/systemd/system").is_dir()
+
+
+def settings(repository, systemd, pillar=PILLAR):
+    """
+    Options of a masterless minion that serves this repository (dict).
+
+    systemd
+        Whether systemd runs this server.
+    """
     repository = str(repository)
-    return {
+    options = {
         "file_client": "local",
         "file_roots": {"base": [f"{repository}/salt", repository]},
         "pillar_roots": {"base": [str(pillar)]},
@@ -60,6 +70,11 @@ def settings(repository, pillar=PILLAR):
         "state_output": "changes",
         "state_verbose": False,
     }
+    if not systemd:
+        # Where systemctl is installed and systemd does not run, Salt takes the server for an image
+        # that is being built, and service.running does nothing and calls that a success.
+        options["disable_modules"] = ["systemd_service"]
+    return options
 
 
 def own_settings(minion_id=None):
@@ -137,7 +152,7 @@ class Registration:
 
     def options(self, minion_id=None):
         """All options of this registration (dict)."""
-        options = settings(self.repository)
+        options = settings(self.repository, has_systemd())
         return {**options, **own_settings(minion_id)} if self.managed else options
 
     def minion_id(self):

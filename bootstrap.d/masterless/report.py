@@ -6,6 +6,7 @@ from . import progress
 
 FAILURES_SHOWN = 10
 LINES_SHOWN = 12
+NGINX_LOG = "/var/log/nginx/error.log"
 Summary = collections.namedtuple("Summary", "total changed would failed skipped")
 # What an operator can do, by what failed; the first that fits.
 ADVICE = (
@@ -53,12 +54,19 @@ def summary(results):
         if was_skipped(result):
             groups.skipped.append(title)
         elif word == progress.FAILED:
-            groups.failed.append((title, function(tag), plain(result.get("comment", ""))))
+            groups.failed.append((title, function(tag), reason(result)))
         elif word == progress.CHANGED:
             groups.changed.append(title)
         elif word == progress.WOULD:
             groups.would.append((title, plain(result.get("comment", ""))))
     return groups
+
+
+def reason(result):
+    """Why a step failed: its comment, and what a command said on its way down."""
+    changes = result.get("changes")
+    said = [changes.get(key) for key in ("stdout", "stderr")] if isinstance(changes, dict) else []
+    return "\n".join([plain(result.get("comment", "")), *(str(text) for text in said if text)])
 
 
 def plain(comment):
@@ -95,10 +103,11 @@ def _rest(groups):
 
 def prediction(groups):
     """Lines about what a run would change."""
-    if not groups.would:
+    would = groups.would + [(title, "") for title in groups.changed]
+    if not would:
         return [f"Nothing would change: {_steps(groups.total)} looked at."]
-    lines = [f"{_steps(len(groups.would))} of {groups.total} would change something:"]
-    for title, comment in groups.would:
+    lines = [f"{len(would)} of {_steps(groups.total)} would change something:"]
+    for title, comment in would:
         first = comment.splitlines()[0] if comment else ""
         lines.append(progress.shorten(f"  {title}" + (f": {first}" if first else ""), 160))
     return lines
@@ -176,6 +185,9 @@ def conclusion(groups, config, answers, seconds, command, pillar):
         (f"{command} django.status", "what is live, and how it is"),
     ]
     names = list(config["projects"])
+    unwell = [title for title, (well, _) in answers.items() if not well]
+    if unwell:
+        lines += ["", f"NOT WELL: {', '.join(unwell)}. Its logs and {NGINX_LOG} say why."]
     if names:
         after.append((f"django-manage {names[0]} COMMAND", "run a management command"))
     width = max(len(words) for words, _ in after) + 2
