@@ -35,7 +35,8 @@ def postgresql(cores, memory, max_connections):
     Returns name -> value as postgresql.conf has it (memory with a unit).
     """
     shared_buffers = _clamp(memory // 4, 32, 16384)
-    work_mem_kib = (memory - shared_buffers) * 1024 // (max_connections * 3)
+    workers = max(cores, 8)
+    work_mem_kib = (memory - shared_buffers) * 1024 // ((max_connections + workers) * 3)
     settings = {
         "shared_buffers": f"{shared_buffers}MB",
         "effective_cache_size": f"{max(memory * 3 // 4, 64)}MB",
@@ -50,7 +51,7 @@ def postgresql(cores, memory, max_connections):
     }
     if cores >= 4:
         gather = min(cores // 2, 4)
-        settings["max_worker_processes"] = max(cores, 8)
+        settings["max_worker_processes"] = workers
         settings["max_parallel_workers"] = cores
         settings["max_parallel_workers_per_gather"] = gather
         settings["max_parallel_maintenance_workers"] = gather
