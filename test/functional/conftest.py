@@ -1,0 +1,55 @@
+"""What functional tests share: a real Salt loader over this checkout, without daemons."""
+
+import pathlib
+
+import pytest
+import salt.config
+import yaml
+from saltfactories.utils.functional import Loaders
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def minion_opts(tmp_path_factory):
+    """Options of a masterless minion that takes modules and states from this checkout."""
+    root = tmp_path_factory.mktemp("minion")
+    config = root / "minion"
+    config.write_text(
+        yaml.safe_dump(
+            {
+                "id": "test",
+                "root_dir": str(root),
+                "log_level": "error",
+                "file_client": "local",
+                "file_roots": {"base": [str(ROOT / "salt"), str(ROOT)]},
+                "pillar_roots": {"base": [str(root / "pillar")]},
+                "module_dirs": [str(ROOT)],
+                "fileserver_list_cache_time": 0,
+                "autoload_dynamic_modules": False,
+                "lazy_loader_strict_matching": True,
+                "enable_gpu_grains": False,
+            }
+        )
+    )
+    return salt.config.minion_config(str(config))
+
+
+@pytest.fixture(scope="session")
+def loaders(minion_opts):
+    """Loaded once, because that takes two seconds."""
+    return Loaders(minion_opts)
+
+
+@pytest.fixture
+def modules(loaders):
+    """Execution modules, with nothing remembered from another test."""
+    loaders.context.clear()
+    return loaders.modules
+
+
+@pytest.fixture
+def states(loaders):
+    """States, run through ``state.single``."""
+    loaders.context.clear()
+    return loaders.states
