@@ -1,7 +1,7 @@
 """The resolver: pillar, facts about this host and parameters -> the host's configuration.
 
-Pure: no file is read and the system is not asked. The configuration is plain data; its shape is
-described in docs/architecture.md. Everything in it is sorted or in the order of the pillar, so that
+Pure: no file is read and the system is not asked. The configuration is plain data; test/unit/golden
+shows it whole. Everything in it is sorted or in the order of the pillar, so that
 the same input always gives the same output, and adding a project does not renumber another.
 
 Units: sizes are bytes, durations seconds, memory MiB.

@@ -60,7 +60,10 @@ def text(value, node):
     if not isinstance(value, str):
         raise Wrong()
     value = str(value)  # a YAML loader may give a subclass
-    if (CONTROL_BUT_LINES if node.get("multiline") else CONTROL).search(value):
+    control = CONTROL_BUT_LINES if node.get("multiline") else CONTROL
+    if control.search(value):
+        if value.endswith("\n") and not control.search(value.rstrip("\n")):
+            raise Wrong("it ends with a line break")
         raise Wrong("it has a control character or a line break in it")
     if not value and not node.get("empty"):
         raise Wrong("it is empty; remove the key to get the default")
@@ -265,22 +268,22 @@ def identifier(value, node):
 
 
 def command(value, node):
-    """A command as a list of words, or as text that is split as a shell would -> list of words."""
-    if isinstance(value, list):
-        if not value:
-            raise Wrong("it is empty")
-        words = []
-        for number, word in enumerate(value, 1):
-            try:
-                words.append(text(word, {"empty": True, "multiline": True}))
-            except Wrong as wrong:
-                raise Wrong(f"word {number}: {wrong.hint or 'expected text'}") from None
-    else:
+    """A command as a list of words, or as text that is split as a shell would -> list of words.
+
+    A word may have a line break in it only with ``multiline``: others end up in unit files.
+    """
+    if not isinstance(value, list):
         value = text(value, {"multiline": True})
         try:
-            words = shlex.split(value)
+            value = shlex.split(value)
         except ValueError as error:
             raise Wrong(f"it cannot be split into words: {str(error).lower()}") from None
+    words = []
+    for number, word in enumerate(value, 1):
+        try:
+            words.append(text(word, {"empty": True, "multiline": node.get("multiline")}))
+        except Wrong as wrong:
+            raise Wrong(f"word {number}: {wrong.hint or 'expected text'}") from None
     if not words or not words[0]:
         raise Wrong("it is empty")
     return words
@@ -289,7 +292,7 @@ def command(value, node):
 def shell(value, node):
     """A list of words (run as it is), or text (run by ``sh -ec``) -> list or text."""
     if isinstance(value, list):
-        return command(value, node)
+        return command(value, {**node, "multiline": True})
     return text(value, {"multiline": True})
 
 
