@@ -36,6 +36,7 @@ RESOLVED = "django.resolved"
 DEPLOYMENTS = "django.deployments"
 LOCKS = pathlib.Path("/run/lock")
 LOCK_TIMEOUT = 600
+START_PATIENCE = 10  # seconds beyond a program's own startsecs
 _LOCKS = {}
 
 
@@ -658,11 +659,19 @@ class _Supervisor:
 
     def start(self, name, definition):
         """Define and start a program."""
-        __salt__["supervisord.define"](name, definition)
+        try:
+            __salt__["supervisord.define"](
+                name, definition, timeout=definition["startsecs"] + START_PATIENCE
+            )
+        except CommandExecutionError as error:
+            raise django_deployment.StepError(str(error)) from None
 
     def stop(self, name, timeout):
         """Stop a program, waiting up to ``timeout`` seconds, and forget it."""
-        __salt__["supervisord.undefine"](name, timeout=timeout + 30)
+        try:
+            __salt__["supervisord.undefine"](name, timeout=timeout + 30)
+        except CommandExecutionError as error:
+            raise django_deployment.StepError(str(error)) from None
 
     def discard(self, name):
         """End a program that never served, at once, and forget it."""

@@ -473,7 +473,7 @@ class Activation(django_deployment.Deployment):
             reason = django_health.wait(
                 path, self.project["health"], lambda: self.manager.failure(name)
             )
-        except CommandError as error:
+        except (CommandError, StepError) as error:
             reason = str(error)
         if reason is None:
             return

@@ -133,6 +133,7 @@ def definitions(project, record, names, folder):
         "user": project["user"],
         "autostart": True,
         "autorestart": True,
+        "startretries": 10,  # about a minute: after a power cut the database may come up later
         "redirect_stderr": True,
         "stdout_logfile_maxbytes": 0,
         "stdout_logfile_backups": 0,
