@@ -5,6 +5,7 @@ project; checks of all projects together yield ``(name, key, sentence)``. None r
 anything or quotes a secret. :func:`pillar` and :func:`resolved` make messages of them.
 """
 
+import posixpath
 import re
 
 import django_cron
@@ -121,6 +122,9 @@ def source(name, project):
     for key in ("git", "archive"):
         if given[key] and re.search(r"://[^/@]*:[^/@]*@", given[key]):
             yield f"source:{key}", "expected an URL without a password"
+    for key, path in _climbing(project):
+        if posixpath.normpath(f"{given['subdirectory'] or '.'}/{path}").split("/")[0] == "..":
+            yield key, f"expected a path inside the source, got {path!r}"
     manage = project["manage"]
     if given["pypi"] and manage["file"] == "manage.py":
         yield (
@@ -456,6 +460,16 @@ def _databases(project):
     yield "database", "default", project["database"]
     for alias, entry in project["databases"].items():
         yield f"databases:{alias}", alias, entry
+
+
+def _climbing(project):
+    """(key, path) of the paths below the project's directory that may lead above it."""
+    for index, path in enumerate(project["python"]["requirements"]):
+        yield f"python:requirements:{index}", path
+    for index, step in enumerate(project["build"]):
+        yield f"build:{index}:directory", step["directory"] or "."
+    for name, process in project["processes"].items():
+        yield f"processes:{name}:directory", process["directory"] or "."
 
 
 def _names(name, alias, entry):

@@ -66,11 +66,11 @@ def namespace(project, host, secrets, release=None, venv=None, instance=None, so
         names["superuser.username"] = project["superuser"]["username"]
         names["superuser.email"] = project["superuser"]["email"]
         names["superuser.password"] = secrets.get("superuser.password", "")
-    if release is not None:
-        names.update(_release(project, release, names))
     for name, value in (("path.venv", venv), ("instance", instance), ("socket", socket)):
         if value is not None:
             names[name] = value
+    if release is not None:
+        names.update(_release(project, release, names))
     return names
 
 

@@ -22,7 +22,7 @@ exactly_one, at_most_one
     Of a map: lists of keys of which one must, or at most one may, be given.
 names
     Of ``named``: the node that its names have to fit.
-choices, pattern, min, max, unique, kind, references, multiline …
+choices, pattern, min, max, unique, kind, climb, references, multiline …
     Limits; see :mod:`django_types`.
 
 Nothing here raises for wrong data, whatever it is: mistakes come back as sentences. They show a

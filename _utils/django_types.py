@@ -157,12 +157,12 @@ def mode(value, node):
 
 
 def path(value, node):
-    """A path that never climbs out; ``kind`` says absolute or relative."""
+    """A path without ``..`` (unless ``climb``); ``kind`` says absolute or relative."""
     value = text(value, {"max": 1024})
     plain = _plain(value, node)
     if value.startswith("~"):
         raise Wrong("a path cannot begin with ~; write it out")
-    if ".." in plain.split("/"):
+    if ".." in plain.split("/") and not node.get("climb"):
         raise Wrong("it may not climb out with ..")
     if not PATH.fullmatch(plain):
         raise Wrong("only letters, digits and . _ @ + ~ : = - / may be in it")

@@ -85,6 +85,11 @@ ONE_PROJECT = [
     ({"files": {"a.py": {"content": {"a-b": 1}}}}, "files:a.py:content: expected names of letters"),
     ({"files": {"a.toml": {"content": {"a": None}}}}, "files:a.toml:content: expected no null"),
     ({"files": {"a": {"content": ["x"]}}}, "files:a:content: expected text"),
+    (
+        {"python": {"requirements": ["a/../../x.txt"]}},
+        "python:requirements:0: expected a path inside the source, got 'a/../../x.txt'",
+    ),
+    ({"build": [{"run": "x", "directory": ".."}]}, "build:0:directory: expected a path inside the"),
     ({"writable": ["../x"]}, "writable:0:path: expected a relative path, got '../x' (it may not"),
     ({"process_manager": "systemd"}, "process_manager: expected supervisord, since this host does"),
     ({"secrets": {"A": "**********"}}, "secrets:A: expected the secret itself, got the mask"),

@@ -149,6 +149,22 @@ def test_namespace_builds_urls_and_paths(resolve_project):
     assert names["secrets.SECRET_KEY"] == "k"
 
 
+@pytest.mark.parametrize(
+    ("root", "path"),
+    [
+        (None, "/srv/django/shop/releases/r1/static"),
+        ("public", "/srv/django/shop/releases/r1/source/public"),
+        ("@{path.data}/static", "/srv/django/shop/shared/data/static"),
+        ("@{path.venv}/share/static", "/v/share/static"),
+    ],
+)
+def test_static_root_is_where_the_pillar_says(resolve_project, root, path):
+    config = resolve_project(static={"root": root} if root else {})
+    project = config["projects"]["shop"]
+    names = django_namespace.namespace(project, config["host"], {}, "r1", "/v")
+    assert names["path.static"] == path
+
+
 def test_the_whole_environment_can_be_expanded(resolve_project):
     config = resolve_project(
         settings="shop.settings", pythonpath=["src"], env={"J": {"a": "@{url}"}}
