@@ -28,6 +28,7 @@ def put_checkout(host, path=CHECKOUT):
     """Copy the repository, uncommitted files too, to a host."""
     with tempfile.TemporaryDirectory() as folder:
         copy(folder)
+        Path(folder).chmod(0o755)
         host.put(folder, path)
 
 
