@@ -126,6 +126,7 @@ class Activation(django_deployment.Deployment):
             "do": "superuser",
             "username": wanted["username"],
             "email": wanted["email"],
+            "fields": wanted["fields"],
         }
         extra = {"DJANGO_SUPERUSER_PASSWORD": self.secrets["superuser.password"]}
         answer = self.django([task], CHECK_TIMEOUT, "The superuser cannot be created", extra)
@@ -321,7 +322,7 @@ class Activation(django_deployment.Deployment):
             problems.append(
                 f"The settings are {facts['settings']}, but the pillar names {expected}."
             )
-        if facts["debug"]:
+        if facts["debug"] and not rules["allow_debug"]:
             problems.append(f"DEBUG is on in {facts['settings']}.")
         if facts["secret_key"]:
             problems.append(f"SECRET_KEY {facts['secret_key']}.")
@@ -404,7 +405,8 @@ class Activation(django_deployment.Deployment):
         """Run one task; returns whether it succeeded. A failure that is not allowed raises."""
         instance = self.instance
         names = self.names(instance)
-        environment = self._environment_of(instance)
+        own = django_environment.variables(entry.get("environment", {}), names)
+        environment = {**self._environment_of(instance), **own}
         source, log = names["path.project"], str(self.layout.log / "tasks.log")
         skip = entry.get("unless") and (
             run(

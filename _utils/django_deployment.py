@@ -24,7 +24,6 @@ import django_venv
 from django_run import CommandError, build_environment, run
 
 UV = "/opt/django-formula/uv/bin/uv"
-INSTALL_TIMEOUT = 3600
 RESERVE_BYTES = 200 * 1024 * 1024
 _SETTINGS = re.compile(r"""["']DJANGO_SETTINGS_MODULE["']\s*[,\]]\s*=?\s*["']([\w.]+)["']""")
 
@@ -408,7 +407,7 @@ class Deployment:
                     user=self.user,
                     env=environment,
                     cwd=self.source,
-                    timeout=INSTALL_TIMEOUT,
+                    timeout=python["timeout"],
                     log=log,
                 )
         except CommandError as error:

@@ -166,6 +166,7 @@ def definitions(project, record, names, folder):
                 "startsecs": spec["start_seconds"],
                 "stopsignal": spec["stop_signal"],
                 "stopwaitsecs": spec["stop_timeout"],
+                "stopasgroup": spec["stop_group"],
                 "stdout_logfile": f"{names['path.log']}/{label}.log",
             }
     return found
