@@ -1,0 +1,4 @@
+# The projects of this host: see project.sls.
+
+include:
+  - django.app.project

@@ -1,0 +1,170 @@
+# Leaves behind each project of this host: its system user, its directories below /srv/django and in
+# /etc, /run and /var, and its release, built beside the old one, checked, migrated, switched to when
+# it is healthy. Every state of a release requires the one before it.
+{%- set django = salt['django.config']() %}
+
+include:
+  - django.valid
+
+{%- if 'django.app.project' in django.tiers %}
+{%- set before = django.tiers[:django.tiers.index('django.app.project')] %}
+{%- for tier in before[1:] %}
+  - {{ tier }}
+{%- endfor %}
+  - django.host.secrets
+  - django.app.timers
+  - django.app.logs
+
+{%- for name, project in django.projects.items() %}
+{%- set paths = project.paths %}
+
+"{{ name }}: system user is there":
+  user.present:
+    - name: {{ project.user }}
+    - system: True
+    - usergroup: True
+    - home: {{ paths.cache }}
+    - createhome: False
+    - shell: /usr/sbin/nologin
+    - require:
+      - django: the pillar is valid
+
+"{{ name }}: directories are there":
+  file.directory:
+    - names:
+      - {{ paths.root }}: [{mode: '0711'}]
+      - {{ paths.releases }}
+      - {{ paths.venvs }}
+      - {{ paths.instances }}
+      - {{ paths.shared }}: [{mode: '0711'}]
+      - {{ paths.static }}: [{mode: '0755'}]
+      - {{ paths.config }}
+      - {{ paths.media }}: [{user: {{ project.user }}}, {group: www-data}, {mode: '2750'}]
+      - {{ paths.run }}: [{user: {{ project.user }}}, {group: www-data}, {mode: '2750'}]
+      - {{ paths.log }}: [{user: {{ project.user }}}, {group: adm}, {mode: '2750'}]
+      - {{ paths.cache }}: [{user: {{ project.user }}}, {mode: '0700'}]
+{%- for path in project.writable %}
+      - {{ path }}: [{user: {{ project.user }}}, {makedirs: True}]
+{%- endfor %}
+    - user: root
+    - group: {{ project.group }}
+    - mode: '0750'
+    - require:
+      - user: "{{ name }}: system user is there"
+      - file: shared directories are there
+
+"{{ name }}: directory in /run is there after a boot":
+  file.managed:
+    - name: /etc/tmpfiles.d/django-{{ name }}.conf
+    - source: salt://django/app/files/etc/tmpfiles.d/django.conf.j2
+    - template: jinja
+    - context: {project: {{ name }}}
+    - makedirs: True
+    - user: root
+    - group: root
+    - mode: '0644'
+
+"{{ name }}: django-manage knows it":
+  file.managed:
+    - name: {{ paths.config }}/manage
+    - source: salt://django/app/files/etc/django/manage.j2
+    - template: jinja
+    - context: {project: {{ name }}}
+    - user: root
+    - group: {{ project.group }}
+    - mode: '0644'
+    - require:
+      - file: "{{ name }}: directories are there"
+
+"{{ name }}: source is fetched":
+  django.source_fetched:
+    - project: {{ name }}
+    - require:
+{%- for tier in before %}
+      - sls: {{ tier }}
+{%- endfor %}
+      - file: "{{ name }}: directories are there"
+      - django: "{{ name }}: secrets are there"
+
+"{{ name }}: packages are installed":
+  django.packages_installed:
+    - project: {{ name }}
+    - require:
+      - django: "{{ name }}: source is fetched"
+
+"{{ name }}: release is built":
+  django.release_built:
+    - project: {{ name }}
+    - require:
+      - django: "{{ name }}: packages are installed"
+
+"{{ name }}: release is configured":
+  django.configured:
+    - project: {{ name }}
+    - require:
+      - django: "{{ name }}: release is built"
+
+"{{ name }}: release is checked":
+  django.checked:
+    - project: {{ name }}
+    - require:
+      - django: "{{ name }}: release is configured"
+
+"{{ name }}: static files are published":
+  django.static_collected:
+    - project: {{ name }}
+    - require:
+      - django: "{{ name }}: release is checked"
+
+"{{ name }}: database is migrated":
+  django.migrated:
+    - project: {{ name }}
+    - require:
+      - django: "{{ name }}: static files are published"
+
+"{{ name }}: first tasks are done":
+  django.tasks_done:
+    - project: {{ name }}
+    - when: first
+    - require:
+      - django: "{{ name }}: database is migrated"
+
+"{{ name }}: tasks before the switch are done":
+  django.tasks_done:
+    - project: {{ name }}
+    - when: before
+    - require:
+      - django: "{{ name }}: first tasks are done"
+
+"{{ name }}: superuser is there":
+  django.superuser:
+    - project: {{ name }}
+    - require:
+      - django: "{{ name }}: tasks before the switch are done"
+
+"{{ name }}: release is live":
+  django.release_live:
+    - project: {{ name }}
+    - require:
+      - django: "{{ name }}: superuser is there"
+
+"{{ name }}: processes run":
+  django.processes_live:
+    - project: {{ name }}
+    - require:
+      - django: "{{ name }}: release is live"
+
+"{{ name }}: tasks after the switch are done":
+  django.tasks_done:
+    - project: {{ name }}
+    - when: after
+    - require:
+      - django: "{{ name }}: processes run"
+
+"{{ name }}: old releases are gone":
+  django.pruned:
+    - project: {{ name }}
+    - require:
+      - django: "{{ name }}: tasks after the switch are done"
+{%- endfor %}
+{%- endif %}

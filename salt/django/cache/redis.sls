@@ -1,0 +1,96 @@
+# Leaves behind one Redis server for each project that uses one: its own port on the loopback (and the
+# host's address, if others use it), password, memory limit and persistence. The server that the
+# package brings, which has no password, is kept from running.
+{%- set django = salt['django.config']() %}
+
+include:
+  - django.valid
+
+{%- if django.redis %}
+  - django.host
+  - django.host.secrets
+
+{%- if django.host.init == 'systemd' %}
+
+the packaged Redis server does not start:
+  file.symlink:
+    - name: /etc/systemd/system/redis-server.service
+    - target: /dev/null
+    - require:
+      - django: the pillar is valid
+    - require_in:
+      - pkg: packages are installed
+{%- endif %}
+
+the packaged Redis server does not run:
+  service.dead:
+    - name: redis-server
+{%- if django.host.init != 'systemd' %}
+    - enable: False
+{%- endif %}
+    - require:
+      - pkg: packages are installed
+
+{%- for redis in django.redis.instances %}
+
+"{{ redis.project }}: Redis has a directory":
+  file.directory:
+    - name: {{ redis.directory }}
+    - user: redis
+    - group: redis
+    - mode: '0750'
+    - require:
+      - pkg: packages are installed
+
+"{{ redis.project }}: Redis is configured":
+  file.managed:
+    - name: {{ redis.config }}
+    - source: salt://django/cache/files/etc/redis/redis.conf.j2
+    - template: jinja
+    - context: {project: {{ redis.project }}}
+    - user: root
+    - group: redis
+    - mode: '0640'
+    - require:
+      - pkg: packages are installed
+
+"{{ redis.project }}: Redis has a password":
+  django.secret_file:
+    - name: /etc/redis/redis-{{ redis.name }}.acl
+    - source: salt://django/cache/files/etc/redis/users.acl.j2
+    - project: {{ redis.project }}
+    - context: {channels: {{ django.host.os.release != '22.04' }}}
+    - user: root
+    - group: redis
+    - mode: '0640'
+    - require:
+      - pkg: packages are installed
+      - django: "{{ redis.project }}: secrets are there"
+
+{%- if django.host.init != 'systemd' %}
+
+"{{ redis.project }}: Redis has an init script":
+  file.managed:
+    - name: /etc/init.d/{{ redis.service }}
+    - source: salt://django/cache/files/etc/init.d/redis.j2
+    - template: jinja
+    - context: {name: {{ redis.name }}, service: {{ redis.service }}}
+    - user: root
+    - group: root
+    - mode: '0755'
+    - require_in:
+      - service: "{{ redis.project }}: Redis runs"
+{%- endif %}
+
+"{{ redis.project }}: Redis runs":
+  service.running:
+    - name: {{ redis.service }}
+    - enable: True
+    - watch:
+      - file: "{{ redis.project }}: Redis is configured"
+      - django: "{{ redis.project }}: Redis has a password"
+    - require:
+      - file: "{{ redis.project }}: Redis has a directory"
+      - service: the packaged Redis server does not run
+{%- endfor %}
+{%- endif %}

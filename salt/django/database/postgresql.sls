@@ -1,0 +1,96 @@
+# Leaves behind PostgreSQL with one UTF-8 cluster tuned for this machine, a pg_hba.conf that lets each
+# project's role into its own database only, and the roles and databases of the projects. It restarts
+# for settings that need it, and only reloads for others.
+{%- set django = salt['django.config']() %}
+{%- set postgresql = django.postgresql %}
+
+include:
+  - django.valid
+
+{%- if postgresql %}
+  - django.host
+  - django.host.secrets
+{%- set cluster = 'postgresql@' ~ postgresql.version ~ '-main' %}
+{%- set check = '/usr/local/lib/django-formula/check-postgresql ' ~ postgresql.version %}
+
+new PostgreSQL clusters are in UTF-8:
+  file.managed:
+    - name: /etc/postgresql-common/createcluster.d/django.conf
+    - source: salt://django/database/files/etc/postgresql-common/createcluster.d/django.conf
+    - makedirs: True
+    - user: root
+    - group: root
+    - mode: '0644'
+    - require:
+      - django: the pillar is valid
+    - require_in:
+      - pkg: packages are installed
+
+PostgreSQL settings can be checked:
+  file.managed:
+    - name: /usr/local/lib/django-formula/check-postgresql
+    - source: salt://django/database/files/usr/local/lib/django-formula/check-postgresql
+    - user: root
+    - group: root
+    - mode: '0755'
+    - require:
+      - file: shared directories are there
+
+{%- for name in ('10-django-restart', '20-django-reload') %}
+
+"PostgreSQL has the settings of {{ name }}":
+  file.managed:
+    - name: {{ postgresql.config_dir }}/conf.d/{{ name }}.conf
+    - source: salt://django/database/files/etc/postgresql/conf.d/{{ name }}.conf.j2
+    - template: jinja
+    - user: postgres
+    - group: postgres
+    - mode: '0644'
+    - check_cmd: {{ check }}
+    - require:
+      - pkg: packages are installed
+      - file: PostgreSQL settings can be checked
+{%- endfor %}
+
+PostgreSQL lets in whom it should:
+  file.managed:
+    - name: {{ postgresql.config_dir }}/pg_hba.conf
+    - source: salt://django/database/files/etc/postgresql/pg_hba.conf.j2
+    - template: jinja
+    - user: postgres
+    - group: postgres
+    - mode: '0640'
+    - require:
+      - pkg: packages are installed
+
+PostgreSQL starts with the host:
+  service.running:
+    - name: {{ postgresql.service }}
+    - enable: True
+    - watch:
+      - file: PostgreSQL has the settings of 10-django-restart
+    - require:
+      - file: PostgreSQL has the settings of 20-django-reload
+      - file: PostgreSQL lets in whom it should
+
+PostgreSQL runs:
+  service.running:
+    - name: {{ cluster if django.host.init == 'systemd' else postgresql.service }}
+    - reload: True
+    - watch:
+      - file: PostgreSQL has the settings of 20-django-reload
+      - file: PostgreSQL lets in whom it should
+    - require:
+      - service: PostgreSQL starts with the host
+
+{%- for database in postgresql.databases %}
+
+"{{ database.project }}: database {{ database.alias }} is there":
+  django.database_present:
+    - project: {{ database.project }}
+    - alias: {{ database.alias }}
+    - require:
+      - service: PostgreSQL runs
+      - django: "{{ database.project }}: secrets are there"
+{%- endfor %}
+{%- endif %}

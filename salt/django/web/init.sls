@@ -1,0 +1,4 @@
+# The front door of this host: see nginx.sls.
+
+include:
+  - django.web.nginx

@@ -1,0 +1,101 @@
+# Leaves behind Nginx as the front door: nginx.conf, tuned and hardened, and one file for each project
+# in /etc/nginx/django.d. Each is tried by Nginx before it is put in place, so that a mistake in one
+# project's snippet leaves all sites as they are. Changes reach Nginx by a reload.
+{%- set django = salt['django.config']() %}
+
+include:
+  - django.valid
+
+{%- if django.nginx %}
+  - django.host
+{%- if 'django.app.project' in django.tiers %}
+  - django.app.project
+{%- endif %}
+{%- set check = '/usr/local/lib/django-formula/check-nginx' %}
+
+Nginx configuration can be checked:
+  file.managed:
+    - name: {{ check }}
+    - source: salt://django/web/files/usr/local/lib/django-formula/check-nginx
+    - user: root
+    - group: root
+    - mode: '0755'
+    - require:
+      - file: shared directories are there
+
+Nginx is configured:
+  file.managed:
+    - name: /etc/nginx/nginx.conf
+    - source: salt://django/web/files/etc/nginx/nginx.conf.j2
+    - template: jinja
+    - user: root
+    - group: root
+    - mode: '0644'
+    - check_cmd: {{ check }} main
+    - require:
+      - pkg: packages are installed
+      - file: Nginx configuration can be checked
+
+the packaged site of Nginx is gone:
+  file.absent:
+    - name: /etc/nginx/sites-enabled/default
+    - require:
+      - pkg: packages are installed
+
+requests for unknown hosts are refused:
+  file.managed:
+    - name: /etc/nginx/django.d/default.conf
+    - source: salt://django/web/files/etc/nginx/django.d/default.conf.j2
+    - template: jinja
+    - makedirs: True
+    - user: root
+    - group: root
+    - mode: '0644'
+    - check_cmd: {{ check }} site
+    - require:
+      - file: Nginx is configured
+
+{%- for name in django.nginx.sites %}
+
+"{{ name }}: Nginx serves it":
+  file.managed:
+    - name: /etc/nginx/django.d/{{ name }}.conf
+    - source: salt://django/web/files/etc/nginx/django.d/project.conf.j2
+    - template: jinja
+    - context: {project: {{ name }}}
+    - makedirs: True
+    - user: root
+    - group: root
+    - mode: '0644'
+    - check_cmd: {{ check }} site
+    - require:
+      - file: Nginx is configured
+{%- endfor %}
+
+Nginx serves nothing else:
+  file.directory:
+    - name: /etc/nginx/django.d
+    - clean: True
+    - user: root
+    - group: root
+    - mode: '0755'
+    - require:
+      - file: requests for unknown hosts are refused
+{%- for name in django.nginx.sites %}
+      - file: "{{ name }}: Nginx serves it"
+{%- endfor %}
+
+Nginx runs:
+  service.running:
+    - name: nginx
+    - enable: True
+    - reload: True
+    - watch:
+      - file: Nginx is configured
+      - file: the packaged site of Nginx is gone
+      - file: Nginx serves nothing else
+      - file: requests for unknown hosts are refused
+{%- for name in django.nginx.sites %}
+      - file: "{{ name }}: Nginx serves it"
+{%- endfor %}
+{%- endif %}
