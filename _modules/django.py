@@ -20,6 +20,7 @@ import django_config
 import django_deployment
 import django_health
 import django_layout
+import django_live
 import django_postgresql
 import django_process
 import django_secrets
@@ -77,6 +78,21 @@ def validate():
     if not public["valid"]:
         __context__["retcode"] = 1
     return {key: public[key] for key in ("valid", "errors", "warnings")}
+
+
+def live(project):
+    """
+    What files outside of releases need to know of a project (dict): the directory, environment and
+    command line of its management commands, its timers as lines of cron, its locations in Nginx.
+    All of it refers to the live release by links.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.live shop
+    """
+    return django_live.describe(_project(project), _valid()["host"])
 
 
 # Steps of a release, in their order
