@@ -1,6 +1,7 @@
 """The second part of ./bootstrap in its order; its exit status."""
 
 import argparse
+import contextlib
 import http.client
 import logging
 import os
@@ -30,10 +31,8 @@ def main(arguments):
     options = parse(arguments)
     screen = take_screen(options.log)
     start_log(options.log)
-    try:
+    with contextlib.suppress(OSError):
         os.set_inheritable(LOCK, False)  # a daemon that a state starts must not hold the lock
-    except OSError:
-        pass
     signal.signal(signal.SIGTERM, interrupt)
     try:
         return run(options, screen)
@@ -68,7 +67,9 @@ def parse(arguments):
 def run(options, screen):
     """Check, register, apply, report; returns the exit status."""
     test = options.mode == "test"
-    registered = registration.Registration(options.repository, registration.managed_by())
+    registered = registration.Registration(
+        options.repository, registration.managed_by(), options.salt_call
+    )
     pillar = options.pillar or known_pillar(options.repository)
     installed = registration.PILLAR / "site.sls"
     folder = SCRATCH / "pillar"
@@ -177,11 +178,9 @@ def take_screen(log):
 def tell(screen, lines):
     """Print lines, as far as there still is a screen, and log them."""
     logging.getLogger("bootstrap").info("\n".join(lines))
-    try:
+    with contextlib.suppress(OSError, ValueError):
         screen.write("\n".join(lines) + "\n")
         screen.flush()
-    except (OSError, ValueError):
-        pass
 
 
 def start_log(path):

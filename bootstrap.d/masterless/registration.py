@@ -13,7 +13,7 @@ import tempfile
 
 import yaml
 
-HEADER = "# Written by the bootstrap command of django-formula; a change is undone by its next run.\n"
+HEADER = "# Written by the bootstrap command of django-formula, which undoes changes to it.\n"
 SALT = pathlib.Path("/etc/salt")
 OWN = pathlib.Path("/etc/django-formula/salt")
 PILLAR = pathlib.Path("/etc/django-formula/pillar")
@@ -129,11 +129,14 @@ class Registration:
         Path of this repository.
     managed
         Why the configuration in /etc/salt is somebody else's, see :func:`managed_by`.
+    salt_call
+        Path of the program ``salt-call`` to use.
     """
 
-    def __init__(self, repository, managed):
+    def __init__(self, repository, managed, salt_call="salt-call"):
         self.repository = pathlib.Path(repository)
         self.managed = managed
+        self.salt_call = salt_call
 
     @property
     def directory(self):
@@ -148,7 +151,10 @@ class Registration:
     @property
     def command(self):
         """The command by which an operator calls Salt."""
-        return f"salt-call -c {OWN}" if self.managed else "salt-call"
+        found = shutil.which("salt-call")
+        is_it = found and os.path.realpath(found) == os.path.realpath(self.salt_call)
+        program = "salt-call" if is_it else self.salt_call
+        return f"{program} -c {OWN}" if self.managed else program
 
     def options(self, minion_id=None):
         """All options of this registration (dict)."""

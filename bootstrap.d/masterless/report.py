@@ -164,7 +164,9 @@ def conclusion(groups, config, answers, seconds, command, pillar):
     for title, project in config["projects"].items():
         paths, sites = project["paths"], served(config)
         if title in sites:
-            rows.append((title, f"{project['url']}/   {answers.get(title, (True, ''))[1]}".rstrip()))
+            rows.append(
+                (title, f"{project['url']}/   {answers.get(title, (True, ''))[1]}".rstrip())
+            )
         else:
             rows.append((title, "(not served from this host)"))
         secrets = f"{config['paths']['secrets']}/{title}.json"

@@ -1,0 +1,454 @@
+"""The pure parts of ./bootstrap: its shell part as far as no root is needed, and masterless."""
+
+import io
+import logging
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+from pillars import ROOT
+
+sys.path.insert(0, str(ROOT / "bootstrap.d"))
+
+from masterless import command, engine, preflight, progress, registration, report
+
+# The command line
+
+
+def bootstrap(*arguments):
+    return subprocess.run(
+        [str(ROOT / "bootstrap"), *arguments], capture_output=True, text=True, timeout=30
+    )
+
+
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_needs_no_root_and_changes_nothing(option):
+    done = bootstrap(option)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Usage: sudo ./bootstrap [PILLAR.sls]")
+
+
+def test_version_is_that_of_the_formula():
+    version = yaml.safe_load((ROOT / "FORMULA").read_text())["version"]
+    assert bootstrap("--version").stdout == f"django-formula {version}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--dry-run"], "unknown option --dry-run; ./bootstrap --help lists them"),
+        (["a.sls", "b.sls"], "expected one pillar file, got a.sls and b.sls"),
+        ([""], "expected the path of a pillar file, got an empty argument"),
+    ],
+)
+def test_a_wrong_command_line_is_refused(arguments, said):
+    done = bootstrap(*arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"bootstrap: {said}\n")
+
+
+def test_every_problem_of_the_system_is_told_at_once():
+    done = subprocess.run(
+        ["setpriv", "--reuid", "65534", ROOT / "bootstrap", "/nowhere.sls"]
+        if os.geteuid() == 0
+        else [ROOT / "bootstrap", "/nowhere.sls"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 2
+    assert "must run as root: sudo" in done.stderr
+    assert "pillar /nowhere.sls: there is no such file" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("bootstrap.d/salt.lock", "salt"), ("salt/django/host/files/uv.lock", "uv")],
+)
+def test_lock_files_pin_every_package_with_hashes(path, name):
+    entries = [
+        entry for entry in (ROOT / path).read_text().split("\n") if entry and entry[0] not in "# "
+    ]
+    assert any(entry.startswith(f"{name}==") for entry in entries)
+    assert all("==" in entry and entry.endswith("\\") for entry in entries)
+    assert not any(entry.startswith("timelib") for entry in entries)  # it needs a compiler
+
+
+# Registration
+
+
+def test_settings_serve_both_file_roots_and_load_modules_from_the_repository():
+    found = registration.settings("/src/formula", systemd=True)
+    assert found["file_roots"] == {"base": ["/src/formula/salt", "/src/formula"]}
+    assert found["module_dirs"] == ["/src/formula"]
+    assert found["django_formula"] == "/src/formula"
+    assert found["autoload_dynamic_modules"] is False
+    assert "disable_modules" not in found
+
+
+def test_settings_without_systemd_keep_salt_from_skipping_services():
+    found = registration.settings("/src/formula", systemd=False)
+    assert found["disable_modules"] == ["systemd_service"]
+
+
+def test_rendered_settings_are_marked_as_ours_and_read_back():
+    options = registration.settings("/src/formula", systemd=True)
+    text = registration.render(options)
+    assert text.startswith(registration.HEADER)
+    assert yaml.safe_load(text) == options
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({}, None),
+        ({"etc/salt/minion": "# nothing but comments\n"}, None),
+        ({"etc/salt/minion": "log_level: info\nid: web1\n"}, None),
+        ({"etc/salt/minion.d/django-formula.conf": registration.HEADER + "file_roots: {}"}, None),
+        ({"etc/salt/minion": "master: salt.example.org\n"}, "etc/salt/minion sets master"),
+        (
+            {"etc/salt/minion.d/own.conf": "file_client: local\npillar_roots: {}\n"},
+            "etc/salt/minion.d/own.conf sets file_client and pillar_roots",
+        ),
+        ({"etc/salt/minion": "a: [\n"}, "etc/salt/minion cannot be read"),
+        ({"etc/salt/pki/minion/minion_master.pub": "key"}, "it has a master's key"),
+        (
+            {"etc/systemd/system/multi-user.target.wants/salt-minion.service": ""},
+            "its service salt-minion is enabled",
+        ),
+        ({"etc/rc3.d/S01salt-minion": ""}, "its service salt-minion is enabled"),
+    ],
+)
+def test_a_minion_of_somebody_else_is_recognised(tmp_path, files, reason):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = registration.managed_by(tmp_path)
+    assert found == (reason and reason.replace("etc/salt/m", f"{tmp_path}/etc/salt/m"))
+
+
+def test_a_managed_minion_gets_a_directory_of_our_own(tmp_path):
+    registered = registration.Registration(tmp_path, "it has a master's key", "/x/salt-call")
+    options = registered.options("web1")
+    assert registered.command == "/x/salt-call -c /etc/django-formula/salt"
+    assert registered.master_file == registration.OWN / "minion"
+    assert options["id"] == "web1"
+    assert options["cachedir"] != "/var/cache/salt/minion"
+
+
+@pytest.fixture
+def pillar_folder(tmp_path, monkeypatch):
+    folder = tmp_path / "registered"
+    monkeypatch.setattr(registration, "PILLAR", folder)
+    return folder
+
+
+def test_a_pillar_is_installed_once_and_readable_by_root_only(tmp_path, pillar_folder):
+    (tmp_path / "mine.sls").write_text("django: {}\n")
+    names = [pillar_folder / "site.sls", pillar_folder / "top.sls"]
+    assert registration.install(tmp_path / "mine.sls") == [str(name) for name in names]
+    assert registration.install(tmp_path / "mine.sls") == []
+    assert pillar_folder.stat().st_mode & 0o777 == 0o700
+    assert [name.stat().st_mode & 0o777 for name in names] == [0o600, 0o600]
+    assert yaml.safe_load(names[1].read_text()) == {"base": {"*": ["site"]}}
+
+
+def test_a_candidate_keeps_the_other_files_of_the_registered_pillar(tmp_path, pillar_folder):
+    pillar_folder.mkdir()
+    (pillar_folder / "top.sls").write_text("base: {'*': [site, secrets]}\n")
+    (pillar_folder / "secrets.sls").write_text("a: b\n")
+    (pillar_folder / "site.sls").write_text("old: 1\n")
+    (tmp_path / "mine.sls").write_text("new: 1\n")
+    folder = tmp_path / "candidate"
+    registration.candidate(folder, tmp_path / "mine.sls")
+    assert (folder / "site.sls").read_text() == "new: 1\n"
+    assert (folder / "top.sls").read_text() == "base: {'*': [site, secrets]}\n"
+    assert (folder / "secrets.sls").exists()
+    assert (pillar_folder / "site.sls").read_text() == "old: 1\n"
+
+
+def test_the_example_pillar_is_valid(resolve):
+    text = (ROOT / command.EXAMPLE).read_text()
+    text = text.replace("{{ opts.django_formula }}", str(ROOT))
+    config = resolve(yaml.safe_load(text)["django"])
+    assert config["errors"] == []
+    assert (ROOT / "examples/guestbook/manage.py").exists()
+
+
+# Preflight
+
+TABLE = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 00000000:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1
+   1: 0100007F:1538 00000000:0000 0A 00000000:00000000 00:00000000 00000000   101        0 4712 1
+   2: 0100007F:0016 0100007F:9C40 01 00000000:00000000 00:00000000 00000000     0        0 4713 1
+"""
+
+
+def test_listening_sockets_are_read_from_the_kernels_table():
+    assert preflight.sockets(TABLE) == {80: {"4711"}, 5432: {"4712"}}
+
+
+def test_owners_are_the_processes_that_hold_a_socket(tmp_path):
+    for pid, inode in (("9", "1"), ("77", "4711")):
+        (tmp_path / pid / "fd").mkdir(parents=True)
+        (tmp_path / pid / "fd" / "3").symlink_to(f"socket:[{inode}]")
+        (tmp_path / pid / "comm").write_text("apache2\n")
+    (tmp_path / "self").mkdir()
+    assert preflight.owners({"4711"}, tmp_path) == [(77, "apache2")]
+
+
+@pytest.mark.parametrize(
+    ("holders", "said"),
+    [
+        ([(7, "nginx"), (8, "nginx")], []),
+        ([(7, "apache2")], ["apache2 (process 7)"]),
+        ([], ["another program"]),
+    ],
+)
+def test_a_port_is_taken_by_any_program_but_the_one_it_is_for(holders, said):
+    found = preflight.taken(
+        [(80, "the front door (Nginx)", ("nginx",)), (81, "x", ())], {80: {"1"}}, lambda _: holders
+    )
+    assert len(found) == len(said)
+    assert all(f"port 80 is taken by {who};" in text for who, text in zip(said, found, strict=True))
+
+
+def test_ports_wanted_are_those_of_the_configuration(resolve):
+    config = resolve(
+        {
+            "nginx": {"port": 8080},
+            "projects": {"shop": {"source": {"path": "/srv/src"}, "settings": "shop.settings"}},
+        }
+    )
+    ports = [port for port, *_ in preflight.wanted(config)]
+    assert ports[:2] == [8080, 5432]
+    assert ports[2] == config["redis"]["instances"][0]["port"]
+
+
+# Progress
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def shown(terminal, **options):
+    stream, clock = io.StringIO(), Clock()
+    seen = progress.Progress(stream, terminal, clock=clock, columns=lambda: 60, **options)
+    seen.begin(12)
+    return seen, stream, clock
+
+
+def test_a_pipe_gets_a_line_for_what_changed_and_none_for_what_did_not():
+    seen, stream, _ = shown(terminal=False)
+    seen.step("a", "nginx is installed")
+    seen.done(True, {"nginx": "new"}, 4.21)
+    seen.step("b", "a file is there")
+    seen.done(True, {}, 0.01)
+    assert stream.getvalue() == "   1/12  changed    nginx is installed  4.2 s\n"
+
+
+def test_a_pipe_gets_a_line_every_ten_seconds_of_a_long_step():
+    seen, stream, clock = shown(terminal=False)
+    seen.step("a", "shop: release is built")
+    for clock.now in range(25):
+        seen.tick()
+    assert stream.getvalue().splitlines() == [
+        "   1/12  still at it  shop: release is built  10 s",
+        "   1/12  still at it  shop: release is built  20 s",
+    ]
+
+
+def test_a_terminal_gets_one_line_that_is_written_over_and_fits():
+    seen, stream, clock = shown(terminal=True)
+    seen.step("a", "shop: " + "x" * 100)
+    clock.now = 75
+    seen.tick()
+    last = stream.getvalue().split(progress.CLEAR)[-1]
+    assert "\n" not in stream.getvalue()
+    assert len(last) < 60
+    assert last.startswith("   1/12  shop: xxx")
+    assert last.endswith("...  1 min 15 s, in all 1 min 15 s")
+
+
+def test_a_step_that_comes_twice_is_counted_once():
+    seen, _, _ = shown(terminal=False)
+    for key in "aba":
+        seen.step(key, key)
+        seen.done(True, {}, 0)
+    assert seen.count() == " 2/12"
+
+
+def test_a_test_run_shows_failures_only_until_its_list():
+    seen, stream, _ = shown(terminal=False, test=True)
+    for result in (None, True, False):
+        seen.step(result, f"step {result}")
+        seen.done(result, {"x": 1}, 0)
+    assert stream.getvalue() == "   3/12  failed     step False  0.0 s\n"
+
+
+@pytest.mark.parametrize(("detail", "lines"), [("quiet", 0), ("normal", 0), ("verbose", 1)])
+def test_detail_says_whether_unchanged_steps_are_shown(detail, lines):
+    seen, stream, _ = shown(terminal=False, detail=detail)
+    seen.step("a", "a file is there")
+    seen.done(True, {}, 0)
+    assert len(stream.getvalue().splitlines()) == lines
+
+
+def test_a_screen_that_goes_away_does_not_stop_the_run():
+    seen, stream, _ = shown(terminal=False)
+    stream.close()
+    seen.line("lost")
+    assert seen.stream is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.04, "0.0 s"), (12.4, "12 s"), (59.6, "1 min 0 s"), (185, "3 min 5 s")]
+)
+def test_durations_are_readable(seconds, text):
+    assert progress.duration(seconds) == text
+
+
+# Report
+
+
+def result(number, ok, comment="", changes=None, **more):
+    return {
+        "__run_num__": number,
+        "result": ok,
+        "comment": comment,
+        "changes": changes or {},
+        **more,
+    }
+
+
+RESULTS = {
+    "service_|-nginx runs_|-nginx_|-running": result(
+        3, False, "One or more requisite failed: django.web", __state_ran__=False
+    ),
+    "pkg_|-packages_|-packages_|-installed": result(
+        0, True, "ok", {"nginx": "1"}, __id__="packages"
+    ),
+    "django_|-shop: source is fetched_|-x_|-source_fetched": result(
+        2, False, "x: no such branch\nv9", __id__="shop: source is fetched"
+    ),
+    "cmd_|-broken_|-b_|-run": result(
+        4, False, "An exception occurred: Traceback (most recent call last):\n  File\nKeyError: 'a'"
+    ),
+    "file_|-a_|-a_|-managed": result(1, True, "fine"),
+}
+
+
+def test_a_summary_tells_causes_from_consequences():
+    groups = report.summary(RESULTS)
+    assert groups.changed == ["packages"]
+    assert groups.skipped == ["nginx runs"]
+    assert groups.failed == [
+        ("shop: source is fetched", "django.source_fetched", "x: no such branch\nv9"),
+        ("broken", "cmd.run", "unexpected error: KeyError: 'a'"),
+    ]
+
+
+def test_failures_come_with_advice_and_without_a_traceback():
+    text = "\n".join(report.failures(report.summary(RESULTS), "/var/log/x"))
+    assert "Failed: 2 steps, 1 not run because of that, 2 well." in text
+    assert "What to do: check the source in the pillar" in text
+    assert "Traceback" not in text
+    assert text.endswith("All details: /var/log/x")
+
+
+def test_what_a_failed_command_printed_is_part_of_the_reason():
+    said = report.reason(result(0, False, "Command run", {"stdout": "", "stderr": "oh no"}))
+    assert said == "Command run\noh no"
+
+
+def test_a_prediction_lists_what_would_change():
+    groups = report.summary({"file_|-a_|-a_|-managed": result(0, None, "is set to be changed\nx")})
+    assert report.prediction(groups) == [
+        "1 of 1 step would change something:",
+        "  a: is set to be changed",
+    ]
+    groups = report.summary({"file_|-a_|-a_|-managed": result(0, True)})
+    assert report.prediction(groups) == ["Nothing would change: 1 step looked at."]
+
+
+@pytest.fixture
+def config(resolve):
+    project = {
+        "source": {"path": "/srv/src"},
+        "settings": "shop.settings",
+        "superuser": {"username": "boss"},
+    }
+    return resolve({"projects": {"shop": project}})
+
+
+def conclude(config, results, answers):
+    groups = report.summary(results)
+    return "\n".join(report.conclusion(groups, config, answers, 72, "salt-call", "/p/site.sls"))
+
+
+def test_a_conclusion_says_where_everything_is(config):
+    text = conclude(
+        config, {"a_|-b_|-b_|-c": result(0, True, "", {"x": 1})}, {"shop": (True, "ok")}
+    )
+    assert text.startswith("Done in 1 min 12 s: 1 of 1 step changed something.")
+    assert f"shop        {config['projects']['shop']['url']}/   ok" in text
+    assert "boss, password: superuser.password in /etc/django-formula/secrets/shop.json" in text
+    assert "releases  /srv/django/shop/releases" in text
+    assert "pillar      /p/site.sls" in text
+    assert "salt-call state.apply" in text
+    assert "NOT WELL" not in text
+
+
+def test_a_conclusion_without_changes_says_so_first(config):
+    text = conclude(config, {"a_|-b_|-b_|-c": result(0, True)}, {"shop": (True, "ok")})
+    assert text.startswith("No changes in 1 min 12 s: 1 step looked at")
+
+
+def test_a_site_that_does_not_answer_is_told(config):
+    text = conclude(config, {}, {"shop": (False, "does not answer")})
+    assert "NOT WELL: shop." in text
+
+
+def test_a_password_of_the_pillar_is_not_looked_for_in_the_store(resolve):
+    project = {
+        "source": {"path": "/srv/src"},
+        "settings": "shop.settings",
+        "superuser": {"username": "boss", "password": "correct-horse-1"},
+    }
+    text = conclude(resolve({"projects": {"shop": project}}), {}, {})
+    assert "boss, password: the pillar's" in text
+    assert "correct-horse" not in text
+
+
+# What is said of files that cannot be rendered
+
+
+def test_a_rendering_error_shows_no_line_of_the_file():
+    error = "Rendering SLS 'site' failed, render error:\nbad indent; line 3\n\n---\na: hunter2\n---"
+    assert engine.rendering_error(error) == "Rendering SLS 'site' failed, bad indent; line 3"
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "logged"),
+    [
+        ("salt.state", logging.INFO, True),
+        ("bootstrap", logging.INFO, True),
+        ("salt.loaded.int.module.cmdmod", logging.INFO, False),
+        ("salt.loaded.int.module.cmdmod", logging.ERROR, True),
+    ],
+)
+def test_the_log_holds_states_and_what_is_wrong(name, level, logged):
+    record = logging.LogRecord(name, level, "", 1, "text", (), None)
+    assert command.worth_logging(record) is logged
+
+
+def test_the_log_shows_no_line_of_a_pillar_that_cannot_be_rendered():
+    record = logging.LogRecord("salt.pillar", 50, "", 1, "bad: %s", ("x\n---\nhunter2",), None)
+    assert command.worth_logging(record)
+    assert record.getMessage() == "bad: x"
