@@ -151,8 +151,6 @@ django:
       source: {path: /srv/blog}
       settings: blog.settings
       secrets: {API_TOKEN: {valeu: hunter2-canary}}
-    news: {source: {path: /srv/news}, settings: news.settings, domains: [twice.example.org]}
-    wiki: {source: {path: /srv/wiki}, settings: wiki.settings, domains: [twice.example.org]}
 """
 ERRORS = (
     "process_manger",
@@ -160,7 +158,6 @@ ERRORS = (
     "shop:source",
     "shop:settings",
     "shop:app:workers",
-    "twice.example.org",
     "blog:secrets:API_TOKEN",
 )
 
@@ -171,6 +168,30 @@ def test_every_mistake_of_a_pillar_is_told_at_once(server, unchanged):
         assert error in said, said
     assert "hunter2-canary" not in said
     assert "Nothing was applied" in said
+
+
+TWINS = """\
+django:
+  projects:
+    press: {source: {path: /srv/press}, settings: press.settings, domains: [twice.example.org]}
+    wiki: {source: {path: /srv/wiki}, settings: wiki.settings, domains: [twice.example.org]}
+"""
+ODD = """\
+django:
+  hosts:
+    int-refusals: {address: 10.0.0.9, roles: [app, web, database, cache, worker%s]}
+  projects:
+    wiki:
+      source: {path: /srv/wiki}
+      settings: wiki.settings
+      env: {URL: '@{database.ulr}'}
+"""
+
+
+def test_keys_that_are_at_odds_are_told(server, unchanged):
+    assert "twice.example.org is that of press" in refuse(server, TWINS)
+    assert "cheese" in refuse(server, ODD % ", cheese")
+    assert "did you mean @{database.url}?" in refuse(server, ODD % "")
 
 
 @pytest.mark.parametrize(
