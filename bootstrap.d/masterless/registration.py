@@ -15,6 +15,7 @@ import yaml
 
 HEADER = "# Written by the bootstrap command of django-formula, which undoes changes to it.\n"
 SALT = pathlib.Path("/etc/salt")
+OURS = "django-formula.conf"  # in minion.d; known by its name, whichever version wrote it
 OWN = pathlib.Path("/etc/django-formula/salt")
 PILLAR = pathlib.Path("/etc/django-formula/pillar")
 TOP = "# Which pillar files apply to which server.\nbase:\n  '*':\n    - site\n"
@@ -56,7 +57,7 @@ def settings(repository, systemd, pillar=PILLAR):
         "file_roots": {"base": [f"{repository}/salt", repository]},
         "pillar_roots": {"base": [str(pillar)]},
         # Modules and states are loaded from the repository itself, so nothing has to be synced.
-        "module_dirs": [repository],
+        "module_dirs": [f"{repository}/_modules"],
         "states_dirs": [f"{repository}/_states"],
         "utils_dirs": [f"{repository}/_utils"],
         "autoload_dynamic_modules": False,
@@ -108,7 +109,7 @@ def managed_by(root="/"):
     for path in [salt / "minion", *sorted(salt.glob("minion.d/*.conf"))]:
         try:
             text = path.read_text(encoding="utf-8")
-            options = {} if text.startswith(HEADER) else yaml.safe_load(text)
+            options = {} if path.name == OURS else yaml.safe_load(text)
         except FileNotFoundError:
             continue
         except (OSError, ValueError, yaml.YAMLError):
@@ -170,7 +171,7 @@ class Registration:
 
     def write(self):
         """Write the configuration; returns the paths of files that changed."""
-        ours = SALT / "minion.d/django-formula.conf"
+        ours = SALT / "minion.d" / OURS
         changed = []
         if not self.managed:
             path, options = ours, self.options()

@@ -105,7 +105,7 @@ def test_rendered_settings_are_marked_as_ours_and_read_back():
         ({}, None),
         ({"etc/salt/minion": "# nothing but comments\n"}, None),
         ({"etc/salt/minion": "log_level: info\nid: web1\n"}, None),
-        ({"etc/salt/minion.d/django-formula.conf": registration.HEADER + "file_roots: {}"}, None),
+        ({"etc/salt/minion.d/django-formula.conf": "# an older header\nfile_roots: {}"}, None),
         ({"etc/salt/minion": "master: salt.example.org\n"}, "etc/salt/minion sets master"),
         (
             {"etc/salt/minion.d/own.conf": "file_client: local\npillar_roots: {}\n"},
