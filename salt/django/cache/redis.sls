@@ -1,6 +1,6 @@
 # Leaves behind one Redis server for each project that uses one: its own port on the loopback (and the
 # host's address, if others use it), password, memory limit and persistence. The server that the
-# package brings, which has no password, is kept from running.
+# package brings, which has no password, is stopped.
 {%- set django = salt['django.config']() %}
 
 include:
@@ -10,24 +10,10 @@ include:
   - django.host
   - django.host.secrets
 
-{%- if django.host.init == 'systemd' %}
-
-the packaged Redis server does not start:
-  file.symlink:
-    - name: /etc/systemd/system/redis-server.service
-    - target: /dev/null
-    - require:
-      - django: the pillar is valid
-    - require_in:
-      - pkg: packages are installed
-{%- endif %}
-
 the packaged Redis server does not run:
   service.dead:
     - name: redis-server
-{%- if django.host.init != 'systemd' %}
     - enable: False
-{%- endif %}
     - require:
       - pkg: packages are installed
 

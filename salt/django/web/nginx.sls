@@ -36,24 +36,29 @@ Nginx is configured:
       - pkg: packages are installed
       - file: Nginx configuration can be checked
 
-the packaged site of Nginx is gone:
-  file.absent:
-    - name: /etc/nginx/sites-enabled/default
-    - require:
-      - pkg: packages are installed
-
 requests for unknown hosts are refused:
   file.managed:
-    - name: /etc/nginx/django.d/default.conf
-    - source: salt://django/web/files/etc/nginx/django.d/default.conf.j2
+    - name: /etc/nginx/sites-enabled/default
+    - source: salt://django/web/files/etc/nginx/sites-enabled/default.j2
     - template: jinja
-    - makedirs: True
+    - follow_symlinks: False
     - user: root
     - group: root
     - mode: '0644'
-    - check_cmd: {{ check }} site
+    - check_cmd: {{ check }} default
     - require:
       - file: Nginx is configured
+
+sites of projects have a directory:
+  file.directory:
+    - name: /etc/nginx/django.d
+    - clean: True
+    - exclude_pat: E@^({{ django.nginx.sites | join('|') }})\.conf$
+    - user: root
+    - group: root
+    - mode: '0755'
+    - require:
+      - pkg: packages are installed
 
 {%- for name in django.nginx.sites %}
 
@@ -63,26 +68,13 @@ requests for unknown hosts are refused:
     - source: salt://django/web/files/etc/nginx/django.d/project.conf.j2
     - template: jinja
     - context: {project: {{ name }}}
-    - makedirs: True
     - user: root
     - group: root
     - mode: '0644'
     - check_cmd: {{ check }} site
     - require:
-      - file: Nginx is configured
-{%- endfor %}
-
-Nginx serves nothing else:
-  file.directory:
-    - name: /etc/nginx/django.d
-    - clean: True
-    - user: root
-    - group: root
-    - mode: '0755'
-    - require:
       - file: requests for unknown hosts are refused
-{%- for name in django.nginx.sites %}
-      - file: "{{ name }}: Nginx serves it"
+      - file: sites of projects have a directory
 {%- endfor %}
 
 Nginx runs:
@@ -92,9 +84,8 @@ Nginx runs:
     - reload: True
     - watch:
       - file: Nginx is configured
-      - file: the packaged site of Nginx is gone
-      - file: Nginx serves nothing else
       - file: requests for unknown hosts are refused
+      - file: sites of projects have a directory
 {%- for name in django.nginx.sites %}
       - file: "{{ name }}: Nginx serves it"
 {%- endfor %}
