@@ -117,10 +117,10 @@ def define(
         except django_supervisor.SupervisorError as error:
             after = _look(daemon, groups, before)
             failure = CommandExecutionError(str(error))
-            failure.changes = _real_changes(file, made, before, after, wanted.group)
+            failure.changes = _real_changes(file, made, before, after)
             raise failure from None
         after = _members(daemon.processes(), groups)
-        changes = _real_changes(file, made, before, after, wanted.group)
+        changes = _real_changes(file, made, before, after)
         return {"changes": changes, "comment": "\n".join(made.notes)}
 
 
@@ -837,14 +837,14 @@ def _look(daemon, groups, otherwise):
         return otherwise
 
 
-def _real_changes(file, made, before, after, group=None):
+def _real_changes(file, made, before, after):
     """
     The changes that can be seen in the file that is there now and in the processes.
 
     file
         What the file was before.
-    group
-        The process group that should be there now.
+    before, after
+        Processes of the groups concerned.
     """
     current = django_supervisor.read_file(file.path)
     changes = {}
@@ -855,8 +855,7 @@ def _real_changes(file, made, before, after, group=None):
         changes.update({"definition": found} if found else {"file": "rewritten"})
     if current.mode is not None and file.mode not in (None, current.mode):
         changes["mode"] = {"old": f"{file.mode:04o}", "new": f"{current.mode:04o}"}
-    # Other groups keep their processes; a group that was loaded has new ones.
-    if made.load and any(info["group"] == group for info in after.values()):
+    if made.loaded:
         changes["configuration"] = "loaded"
     actions = django_supervisor.verbs(before, after)
     if actions:

@@ -40,6 +40,7 @@ def program(
     timeout=None,
     conf_file=None,
     bin_env=None,
+    __umask__=None,
     **options,
 ):
     """
@@ -92,6 +93,9 @@ def program(
     """
     definition = {"command": command, "environment": environment, "group": group}
     definition.update(_own(options))
+    # Salt takes "umask" for its own option of every state and keeps it under this name.
+    if __umask__ is not None:
+        definition["umask"] = f"{__umask__:03o}"
     definition = {key: value for key, value in definition.items() if value is not None}
     return _defined("Program", name, definition, running, timeout, conf_file, bin_env)
 

@@ -948,7 +948,8 @@ class Plan:
     What has to happen to a unit, and the changes that will be reported.
 
     write, chmod (bool), definition (differences), retire (groups to stop and remove), load (bool:
-    add the group), start, stop, wait (full names), actions (``{full name: verb}``), notes (str).
+    add the group), start, stop, wait (full names), actions (``{full name: verb}``), notes (str);
+    loaded (bool) once the group has been added.
     """
 
     write: bool = False
@@ -962,6 +963,7 @@ class Plan:
     actions: dict = dataclasses.field(default_factory=dict)
     changes: dict = dataclasses.field(default_factory=dict)
     notes: list = dataclasses.field(default_factory=list)
+    loaded: bool = False
 
     @property
     def idle(self):
@@ -1243,6 +1245,7 @@ class Daemon:
             self.retire(group, limits=limits)
         if made.load:
             self._add(wanted.group)
+            made.loaded = True
         if made.stop:
             self.stop(made.stop, limits=limits)
         if made.start:

@@ -24,7 +24,10 @@ def minion_opts(tmp_path_factory):
                 "file_client": "local",
                 "file_roots": {"base": [str(ROOT / "salt"), str(ROOT)]},
                 "pillar_roots": {"base": [str(root / "pillar")]},
-                "module_dirs": [str(ROOT)],
+                # Not the checkout itself: its folder "test" would hide Salt's module of that name.
+                "module_dirs": [str(ROOT / "_modules")],
+                "states_dirs": [str(ROOT / "_states")],
+                "utils_dirs": [str(ROOT / "_utils")],
                 "fileserver_list_cache_time": 0,
                 "autoload_dynamic_modules": False,
                 "lazy_loader_strict_matching": True,
