@@ -7,13 +7,11 @@ would be done. Failures raise; secrets are never part of an argument, an answer 
 """
 
 import contextlib
-import fcntl
 import grp
 import hashlib
 import os
 import pathlib
 import pwd
-import time
 
 import django_activation
 import django_config
@@ -21,6 +19,7 @@ import django_deployment
 import django_health
 import django_layout
 import django_live
+import django_lock
 import django_postgresql
 import django_process
 import django_secrets
@@ -35,10 +34,7 @@ __virtualname__ = "django"
 PARAMETERS = "salt://django/parameters"
 RESOLVED = "django.resolved"
 DEPLOYMENTS = "django.deployments"
-LOCKS = pathlib.Path("/run/lock")
-LOCK_TIMEOUT = 600
 START_PATIENCE = 10  # seconds beyond a program's own startsecs
-_LOCKS = {}
 
 
 def __virtual__():
@@ -602,30 +598,10 @@ def _step(project, method, test, **arguments):
 
 
 def _lock(project):
-    """
-    Hold the project's lock on this host until this process ends. The kernel gives it up however
-    the process ends, so no lock outlives a run that was killed.
-    """
-    if project in _LOCKS:
-        return
-    path = LOCKS / f"django-formula-{project}.lock"
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + LOCK_TIMEOUT
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                owner = os.pread(handle, 64, 0).decode().strip()
-                os.close(handle)
-                raise CommandExecutionError(
-                    f"Another run (process {owner}) has worked on {project} for {LOCK_TIMEOUT} s"
-                ) from None
-            time.sleep(0.5)
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, str(os.getpid()).encode(), 0)
-    _LOCKS[project] = handle
+    try:
+        django_lock.hold(project)
+    except django_lock.LockedError as error:
+        raise CommandExecutionError(str(error)) from None
 
 
 def _owner(user, group):
