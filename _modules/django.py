@@ -9,7 +9,6 @@ would be done. Failures raise; secrets are never part of an argument, an answer 
 import contextlib
 import grp
 import hashlib
-import os
 import pathlib
 import pwd
 

@@ -1,9 +1,9 @@
 """
 One run at a time works on a project of a host.
 
-The lock is the kernel's: it is given up however the process ends, so no lock outlives a run that was
-killed. It lives in this module because Salt loads execution modules anew in the middle of a run,
-after a package was installed, and a second lock of the same process would wait for the first.
+The lock is the kernel's: it is given up however the process ends, so no lock outlives a run that
+was killed. It lives in this module because Salt loads execution modules anew in the middle of a
+run, after a package was installed, and a second lock of the same process would wait for the first.
 """
 
 import fcntl
