@@ -1148,7 +1148,7 @@ def unknown(name, processes):
 _EXITED = re.compile(r"exited: (?P<name>\S+) \((?P<how>.*?)(?:; (?:not )?expected)?\)$", re.M)
 _SPAWN_FAILURE = re.compile(r"can't find command|command at |no permission|bad command|can't parse")
 _TAIL_BYTES = 8192
-_QUIET_SECONDS = 0.3
+QUIET_SECONDS = 0.3
 
 
 class Daemon:
@@ -1418,7 +1418,7 @@ class Daemon:
                     if info["start"] + 1 >= info["now"]
                     and options.get(name, {}).get("startsecs") == "0"
                 ]
-                if not unsure or time.monotonic() - calm_since > _QUIET_SECONDS:
+                if not unsure or time.monotonic() - calm_since > QUIET_SECONDS:
                     return
             if deadline is None:
                 deadline = time.monotonic() + self._patience(names)

@@ -1,5 +1,6 @@
 """What functional tests share: a real Salt loader over this checkout, without daemons."""
 
+import logging
 import pathlib
 
 import pytest
@@ -28,7 +29,7 @@ def minion_opts(tmp_path_factory):
                 "module_dirs": [str(ROOT / "_modules")],
                 "states_dirs": [str(ROOT / "_states")],
                 "utils_dirs": [str(ROOT / "_utils")],
-                "fileserver_list_cache_time": 0,
+                "fileserver_list_cache_time": 60,
                 "autoload_dynamic_modules": False,
                 "lazy_loader_strict_matching": True,
                 "enable_gpu_grains": False,
@@ -40,8 +41,15 @@ def minion_opts(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def loaders(minion_opts):
-    """Loaded once, because that takes two seconds."""
-    return Loaders(minion_opts)
+    """Loaded once, because that takes seconds."""
+    # Salt traces every look-up; collecting that takes a third of the time of a run.
+    logging.getLogger("salt").setLevel(logging.INFO)
+    made = Loaders(minion_opts)
+    # Loading has listed the checkout for each kind of module; what tests write is seen at once.
+    made.opts["fileserver_list_cache_time"] = 0
+    # As Salt notes once it has looked for changes in the file roots; it would for each state.
+    made.opts["__fs_update"] = True
+    return made
 
 
 @pytest.fixture
