@@ -33,6 +33,7 @@ def hold(project, timeout=TIMEOUT):
     path = FOLDER / f"django-formula-{project}.lock"
     if path in _held and _held[path][0] == os.getpid():
         return
+    FOLDER.mkdir(exist_ok=True)  # a host without systemd may have an empty /run
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + timeout
     while True:
