@@ -109,7 +109,9 @@ def resolve(pillar, facts, parameters):
         )
         return _nothing(host, errors)
     fleet, errors = django_schema.validate(parameters["schema"], given, "django")
-    if parameters["release"] is None:
+    if errors:
+        errors += _mistakes_beside(errors, given, facts, parameters)
+    elif parameters["release"] is None:
         system = host["os"]
         errors.append(
             f"this host: expected one of {', '.join(parameters['os']['supported'])},"
@@ -136,6 +138,28 @@ def resolve(pillar, facts, parameters):
     config = _config(fleet, host, hosts, resolved, system)
     config["warnings"] = django_checks.warnings(projects)
     return config
+
+
+def _mistakes_beside(errors, given, facts, parameters):
+    """Mistakes between the projects and sections of a pillar that have none of their own."""
+
+    def is_well(path):
+        return not any(error.startswith(f"{path}:") for error in errors)
+
+    projects = given.get("projects")
+    if not isinstance(projects, Mapping) or not is_well("django:hosts"):
+        return []
+    rest = {
+        key: value for key, value in given.items() if key == "projects" or is_well(f"django:{key}")
+    }
+    rest["projects"] = {
+        name: project
+        for name, project in projects.items()
+        if is_well(django_schema.join_path("django:projects", name))
+    }
+    if not rest["projects"] or (rest == given):
+        return []
+    return resolve({"django": rest}, facts, parameters)["errors"]
 
 
 def public(config):

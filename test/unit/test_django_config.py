@@ -497,3 +497,21 @@ def test_hba_lines_are_taken_apart(resolve):
     assert first["options"] == "clientcert=verify-full"
     assert (second["address"], second["method"]) == ("", "peer")
     assert (third["address"], third["method"]) == ("10.0.0.0 255.0.0.0", "md5")
+
+
+def test_mistakes_between_projects_are_told_beside_those_of_others(resolve):
+    source = {"path": "/srv/src"}
+    pillar = {
+        "django": {
+            "postgresql": {"prot": 5433},
+            "projects": {
+                "shop": {"source": source, "domains": ["www.example.org"]},
+                "blog": {"source": source, "domains": ["www.example.org"]},
+                "wiki": {"source": source, "domians": ["wiki.example.org"]},
+            },
+        }
+    }
+    errors = resolve(pillar["django"])["errors"]
+    assert any(error.startswith("django:postgresql:prot:") for error in errors)
+    assert any(error.startswith("django:projects:wiki:domians:") for error in errors)
+    assert any("www.example.org" in error for error in errors)

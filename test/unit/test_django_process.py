@@ -39,6 +39,7 @@ WORKER = {
     "stop_signal": "TERM",
     "stop_timeout": 60,
     "start_seconds": 5,
+    "stop_group": False,
     "environment": {},
     "directory": None,
 }
