@@ -461,4 +461,8 @@ def _success(name, changes, comment):
 
 
 def _result(name, result, comment, changes=None):
-    return {"name": name, "result": result, "comment": comment, "changes": changes or {}}
+    made = {"name": name, "result": result, "comment": comment, "changes": changes or {}}
+    if result is False:
+        # Otherwise what mod_watch says would take the place of the failure.
+        made["skip_watch"] = True
+    return made

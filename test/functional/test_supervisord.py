@@ -644,11 +644,11 @@ class TestDead:
 class TestWatch:
     @pytest.fixture
     def apply(self, supervisord, modules):
-        def run(function, contents, test=False):
+        def run(function, contents, test=False, **options):
             watched = {"name": str(supervisord.folder / "watched"), "contents": contents}
             arguments = {**supervisord.where, "watch": [{"file": "watched"}]}
             if function == "program":
-                arguments.update(program("web"))
+                arguments.update(program("web", **options))
             done = run_together(
                 modules,
                 {
@@ -675,6 +675,16 @@ class TestWatch:
         assert real.result is True
         assert predicted.changes == real.changes == {"web": "restarted"}
         assert supervisord.pids() != before
+
+    @pytest.mark.parametrize("function", ["running", "program"])
+    def test_a_failure_is_not_hidden_by_what_is_watched(self, apply, call, supervisord, function):
+        with pytest.raises(CommandExecutionError):
+            call("define", "web", {"command": ["/bin/false"], **QUICK, "startsecs": 1})
+        for contents in ("first", "second"):
+            arguments = {"command": ["/bin/false"], "startsecs": 1}
+            failed = apply(function, f"{function} {contents}", **arguments)
+            assert failed.result is False
+            assert "web is FATAL" in failed.comment
 
     def test_what_is_stopped_stays_so(self, apply, call, supervisord):
         call("define", "web", {"command": SLEEP, **QUICK}, start=None)
