@@ -65,7 +65,7 @@ def site():
 
     def build(host):
         put_checkout(host)
-        host.run(f"cd {CHECKOUT} && ./bootstrap", timeout=900)
+        host.run(f"cd {CHECKOUT} && ./bootstrap", timeout=300)
 
     key = digest(name for name in repository_files() if name.startswith(DEPLOYED))
     return image(SITE, base=ready("bookworm"), key=key, build=build)

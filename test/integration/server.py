@@ -159,11 +159,13 @@ class Server:
 class Browser:
     """A visitor from outside, with cookies, who fills in forms."""
 
-    def __init__(self, host, domain=None):
-        self.base = f"http://{host.address}"
+    def __init__(self, host, domain=None, scheme="http"):
+        self.base = f"{scheme}://{host.address}"
+        self.origin = f"{scheme}://{domain or host.address}"
         self.domain = domain
         self.session = requests.Session()
         self.session.trust_env = False
+        self.session.verify = False
 
     def get(self, path="/", **options):
         """Ask for a page; redirects are followed."""
@@ -180,8 +182,7 @@ class Browser:
         assert form.status_code == 200, f"{form.status_code} for {page or path}\n{form.text[:2000]}"
         token = TOKEN.search(form.text)
         assert token, f"no form on {path}:\n{form.text[:2000]}"
-        origin = f"http://{self.domain}" if self.domain else self.base
-        headers = {"Origin": origin, "Referer": origin + path}
+        headers = {"Origin": self.origin, "Referer": self.origin + path}
         data = {"csrfmiddlewaretoken": token.group(1), **fields}
         options.setdefault("allow_redirects", False)
         return self._send("POST", path, data=data, headers=headers, **options)

@@ -1,0 +1,215 @@
+"""
+What drifted from the pillar is predicted by ``test=True``, mended by a run, and then nothing is
+left to do. Each test spoils one thing of the example site.
+"""
+
+import time
+
+import pytest
+
+from .server import Browser
+
+ROOT = "/srv/django/guestbook"
+
+
+def wait_for(condition, seconds=20):
+    """Wait until a condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.1)
+
+
+@pytest.fixture(autouse=True)
+def still_serves(site):
+    """Whatever was spoilt, the site answers after it was mended."""
+    yield
+    wait_for(lambda: site.host.get("/").status == 200)
+
+
+def test_nothing_drifts_by_itself(site):
+    """After a boot of a frozen site, too."""
+    site.assert_settled()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/nginx/sites-enabled/guestbook.conf",
+        "/etc/supervisor/supervisord.conf",
+        "/etc/django/guestbook/manage",
+        "/etc/logrotate.d/django-guestbook",
+        "/usr/local/lib/django-formula/with-environment",
+    ],
+)
+def test_edited_file(site, path):
+    assert site.host.exists(path)
+    before = site.host.read(path)
+    site.run(["sh", "-c", 'printf "\\n# by hand\\n" >>"$0"', path])
+    site.assert_mended()
+    assert site.host.read(path) == before
+
+
+def test_mode_of_a_private_file(site):
+    path = f"{ROOT}/live/environment"
+    site.run(["chmod", "644", path])
+    site.assert_mended("guestbook: release is configured")
+    assert site.mode(path) == "400 guestbook:guestbook"
+
+
+def test_edited_environment(site):
+    path = f"{ROOT}/live/environment"
+    before = site.host.read(path)
+    site.run(["sh", "-c", 'echo DEBUG=1 >>"$0"', path])
+    site.assert_mended("guestbook: release is configured")
+    assert site.host.read(path) == before
+
+
+@pytest.mark.parametrize("service", ["nginx", "postgresql", "supervisor"])
+def test_stopped_service(site, service):
+    site.run(["systemctl", "stop", service])
+    site.assert_mended()
+    assert site.run(["systemctl", "is-active", service]).stdout == "active\n"
+
+
+def test_disabled_service(site):
+    site.run(["systemctl", "disable", "nginx"])
+    site.assert_mended()
+    assert site.run(["systemctl", "is-enabled", "nginx"]).stdout == "enabled\n"
+
+
+def test_killed_gunicorn_comes_back_by_itself(site):
+    """That is the process manager's work: a run right after it has nothing to do."""
+    before = site.host.pids("bin/gunicorn")
+    site.host.kill(min(before))
+    wait_for(lambda: site.host.get("/").status == 200)
+    assert set(before).isdisjoint(site.host.pids("bin/gunicorn"))
+    site.assert_settled()
+
+
+def test_stopped_program(site):
+    program = f"guestbook.web.{site.live()[1]}"
+    site.run(["supervisorctl", "stop", program])
+    assert site.host.get("/").status == 502
+    site.assert_mended("guestbook: release is live")
+
+
+def test_removed_program(site):
+    program = f"guestbook.web.{site.live()[1]}"
+    site.run(["sh", "-c", f"rm /etc/supervisor/conf.d/*{program}*; supervisorctl update"])
+    site.assert_mended("guestbook: release is live")
+
+
+def test_socket_that_is_gone(site):
+    site.run(["rm", f"{ROOT}/web.sock"])
+    site.assert_mended("guestbook: release is live")
+
+
+# The database
+
+
+def test_password_that_was_changed(site):
+    site.psql("ALTER ROLE guestbook PASSWORD 'other'")
+    site.assert_mended("guestbook: database default is there")
+
+
+def test_grant_that_was_dropped(site):
+    site.psql("REVOKE ALL ON DATABASE guestbook FROM guestbook")
+    site.assert_mended("guestbook: database default is there")
+
+
+def test_database_that_was_opened_to_all(site):
+    site.psql("GRANT CONNECT ON DATABASE guestbook TO PUBLIC")
+    site.assert_mended("guestbook: database default is there")
+
+
+def test_role_that_became_superuser(site):
+    site.psql("ALTER ROLE guestbook SUPERUSER")
+    site.assert_mended("guestbook: database default is there")
+
+
+def test_table_of_migrations_that_lacks_one(site):
+    """A migration that is not applied is applied, whatever a marker says."""
+    site.run(["django-manage", "guestbook", "migrate", "guestbook", "0002"])
+    site.assert_mended("guestbook: database is migrated")
+    assert site.psql("SELECT count(*) FROM guestbook_heartbeat", "guestbook") == ["0"]
+
+
+def test_superuser_that_was_deleted(site):
+    code = "from django.contrib.auth.models import User; User.objects.all().delete()"
+    site.run(["django-manage", "guestbook", "shell", "-c", code])
+    site.assert_mended("guestbook: superuser is there")
+    password = site.secret("guestbook", "superuser.password")
+    assert Browser(site.host).login("/admin/login/", "admin", password).status_code == 302
+
+
+def test_password_that_the_operator_changed_stays(site):
+    """The superuser's password is the operator's from the first login on."""
+    code = (
+        "from django.contrib.auth.models import User; u = User.objects.get(username='admin');"
+        " u.set_password('chosen-by-hand'); u.save()"
+    )
+    site.run(["django-manage", "guestbook", "shell", "-c", code])
+    site.assert_settled()
+    assert Browser(site.host).login("/admin/login/", "admin", "chosen-by-hand").status_code == 302
+
+
+# Packages, Python's and Debian's
+
+
+def test_removed_distribution(site):
+    site.run(f"rm -r {ROOT}/venvs/*/lib/python3*/site-packages/dj_database_url-*.dist-info")
+    site.assert_mended("guestbook: packages are installed")
+
+
+def test_deleted_environment(site):
+    site.run(f"rm -r {ROOT}/venvs/*/lib")
+    site.assert_mended("guestbook: packages are installed")
+
+
+def test_changed_tool(site):
+    site.run("rm -r /opt/django-formula/supervisor/lib/python3*/site-packages/supervisor-*")
+    site.assert_mended()
+
+
+def test_removed_package(site):
+    site.run("DEBIAN_FRONTEND=noninteractive apt-get remove -qy logrotate")
+    site.assert_mended()
+    assert site.host.exists("/usr/sbin/logrotate")
+
+
+# Files of the project
+
+
+def test_deleted_static_file(site):
+    path = site.run(f"find {ROOT}/static -name '*.css' | head -1").stdout.strip()
+    before = site.host.read(path)
+    site.run(["rm", path])
+    site.assert_mended("guestbook: static files are published")
+    assert site.host.read(path) == before
+
+
+def test_deleted_release_source(site):
+    site.run(f"rm -r {ROOT}/current/source")
+    site.assert_mended()
+    assert site.host.exists(f"{ROOT}/current/source/manage.py")
+
+
+def test_current_that_points_elsewhere(site):
+    live = site.live()
+    site.run(f"ln -sfn releases/none {ROOT}/current")
+    site.assert_mended()
+    assert site.live() == live
+
+
+def test_secret_file_that_others_could_read(site):
+    path = "/etc/django-formula/secrets/guestbook.json"
+    site.run(["chmod", "644", path])
+    site.assert_mended()
+    assert site.mode(path) == "600 root:root"
+
+
+def test_lost_media_folder(site):
+    site.run(f"rm -r {ROOT}/shared/media")
+    site.assert_mended()
+    assert site.mode(f"{ROOT}/shared/media") == "2750 guestbook:www-data"
