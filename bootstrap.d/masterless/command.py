@@ -109,7 +109,7 @@ def run(options, screen):
     if test:
         tell(screen, ["", *report.prediction(groups)])
         return DONE
-    answers = {name: answer(config, name) for name in report.served(config)}
+    answers = {name: patient_answer(config, name) for name in report.served(config)}
     took = time.time() - options.since
     said = report.conclusion(groups, config, answers, took, registered.command, str(installed))
     tell(screen, ["", *said])
@@ -120,6 +120,16 @@ def known_pillar(repository):
     """The registered pillar, or on a first run the example's."""
     installed = registration.PILLAR / "site.sls"
     return installed if installed.exists() else repository / EXAMPLE
+
+
+def patient_answer(config, name):
+    """As :func:`answer`, asked until it is well: Nginx takes a moment to change its workers."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        well, words = answer(config, name)
+        if well or time.monotonic() > deadline:
+            return well, words
+        time.sleep(0.1)
 
 
 def answer(config, name):

@@ -68,6 +68,7 @@ class Progress:
         self.total = 0
         self.seen = set()
         self.current = None  # label, time it began, time of the last line about it
+        self.ended_steps = []  # (count, word, label, seconds) of one label, not yet shown
         self.begun = clock()
         self.lock = threading.RLock()
         self.ended = threading.Event()
@@ -83,6 +84,8 @@ class Progress:
     def step(self, key, label):
         """A step begins. The same key again (a watch, a retry) is not a step of its own."""
         with self.lock:
+            if self.ended_steps and self.ended_steps[0][2] != label:
+                self.flush()
             self.seen.add(key)
             now = self.clock()
             self.current = (label, now, now)
@@ -94,7 +97,18 @@ class Progress:
             label, self.current = (self.current or ("", 0, 0))[0], None
             word = outcome(result, changes)
             if word in self.shown:
-                self.line(f"{self.count()}  {self.paint(word)}  {label}  {duration(seconds)}")
+                if self.ended_steps and self.ended_steps[0][1:3] != (word, label):
+                    self.flush()
+                self.ended_steps.append((self.count(), word, label, seconds))
+
+    def flush(self):
+        """Show steps that have ended: those of one ID, which a list of names makes, in one line."""
+        steps, self.ended_steps = self.ended_steps, []
+        if steps:
+            count, word, label, _ = steps[-1]
+            times = f" ({len(steps)})" if len(steps) > 1 else ""
+            took = duration(sum(step[3] for step in steps))
+            self.line(f"{count}  {self.paint(word)}  {label}{times}  {took}")
 
     # Showing it
 
@@ -109,6 +123,7 @@ class Progress:
         if self.thread:
             self.thread.join()
         with self.lock:
+            self.flush()
             if self.terminal:
                 self.write(CLEAR)
 

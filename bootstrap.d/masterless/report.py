@@ -107,9 +107,14 @@ def prediction(groups):
     if not would:
         return [f"Nothing would change: {_steps(groups.total)} looked at."]
     lines = [f"{len(would)} of {_steps(groups.total)} would change something:"]
+    titles = collections.Counter(title for title, _ in would)
+    comments = {}
     for title, comment in would:
+        comments.setdefault(title, comment)
+    for title, comment in comments.items():
         first = comment.splitlines()[0] if comment else ""
-        lines.append(progress.shorten(f"  {title}" + (f": {first}" if first else ""), 160))
+        times = f" ({titles[title]})" if titles[title] > 1 else ""
+        lines.append(progress.shorten(f"  {title}{times}" + (f": {first}" if first else ""), 160))
     return lines
 
 

@@ -81,7 +81,7 @@ def test_lock_files_pin_every_package_with_hashes(path, name):
 def test_settings_serve_both_file_roots_and_load_modules_from_the_repository():
     found = registration.settings("/src/formula", systemd=True)
     assert found["file_roots"] == {"base": ["/src/formula/salt", "/src/formula"]}
-    assert found["module_dirs"] == ["/src/formula"]
+    assert found["module_dirs"] == ["/src/formula/_modules"]
     assert found["django_formula"] == "/src/formula"
     assert found["autoload_dynamic_modules"] is False
     assert "disable_modules" not in found
@@ -250,6 +250,7 @@ def test_a_pipe_gets_a_line_for_what_changed_and_none_for_what_did_not():
     seen.done(True, {"nginx": "new"}, 4.21)
     seen.step("b", "a file is there")
     seen.done(True, {}, 0.01)
+    seen.stop()
     assert stream.getvalue() == "   1/12  changed    nginx is installed  4.2 s\n"
 
 
@@ -284,11 +285,21 @@ def test_a_step_that_comes_twice_is_counted_once():
     assert seen.count() == " 2/12"
 
 
+def test_steps_of_one_id_share_a_line():
+    seen, stream, _ = shown(terminal=False)
+    for key in "abc":
+        seen.step(key, "directories are there")
+        seen.done(True, {"mode": "0755"}, 0.1)
+    seen.step("d", "nginx is installed")
+    assert stream.getvalue() == "   3/12  changed    directories are there (3)  0.3 s\n"
+
+
 def test_a_test_run_shows_failures_only_until_its_list():
     seen, stream, _ = shown(terminal=False, test=True)
     for result in (None, True, False):
         seen.step(result, f"step {result}")
         seen.done(result, {"x": 1}, 0)
+    seen.stop()
     assert stream.getvalue() == "   3/12  failed     step False  0.0 s\n"
 
 
@@ -297,6 +308,7 @@ def test_detail_says_whether_unchanged_steps_are_shown(detail, lines):
     seen, stream, _ = shown(terminal=False, detail=detail)
     seen.step("a", "a file is there")
     seen.done(True, {}, 0)
+    seen.stop()
     assert len(stream.getvalue().splitlines()) == lines
 
 
@@ -373,6 +385,13 @@ def test_a_prediction_lists_what_would_change():
         "1 of 1 step would change something:",
         "  a: is set to be changed",
     ]
+    groups = report.summary(
+        {
+            "file_|-a_|-x_|-directory": result(0, None, "x", __id__="dirs"),
+            "file_|-a_|-y_|-directory": result(1, None, "y", __id__="dirs"),
+        }
+    )
+    assert report.prediction(groups)[1:] == ["  dirs (2): x"]
     groups = report.summary({"file_|-a_|-a_|-managed": result(0, True)})
     assert report.prediction(groups) == ["Nothing would change: 1 step looked at."]
 
