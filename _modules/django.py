@@ -22,6 +22,7 @@ import django_lock
 import django_postgresql
 import django_process
 import django_secrets
+import django_service
 import django_systemd
 import django_tools
 import jinja2
@@ -434,6 +435,99 @@ def _psql(port, database, script):
     argv = ["psql", *options, f"--port={port}", f"--dbname={database}"]
     environment = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PGCONNECT_TIMEOUT": "10"}
     return run(argv, user="postgres", env=environment, stdin=script, timeout=120).stdout
+
+
+# Services
+
+
+def run_service(name, enable=None, test=False):
+    """
+    Let a service of this host run, and start with the host or not.
+
+    name
+        Its name, without ``.service``.
+    enable
+        Whether it starts with the host; None leaves that as it is.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.run_service nginx enable=True
+    """
+    return _steer(name, {"running": True, "enabled": enable}, test)
+
+
+def end_service(name, enable=None, test=False):
+    """
+    Let a service of this host stop, and start with the host or not.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.end_service redis-server enable=False
+    """
+    return _steer(name, {"running": False, "enabled": enable}, test)
+
+
+def renew_service(name, reload=False, test=False):
+    """
+    Restart a service, or only let it read its configuration again.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.renew_service nginx reload=True
+    """
+    verb = "reload" if reload else "restart"
+    changes = {name: f"{verb}ed"}
+    if test:
+        return {"changes": changes, "comment": f"{name} would be {verb}ed."}
+    try:
+        if not django_service.look(name)["running"]:
+            verb = "start"
+        django_service.act(name, verb)
+    except (django_service.ServiceError, CommandError) as error:
+        raise CommandExecutionError(str(error)) from None
+    return {"changes": {name: f"{verb}ed"}, "comment": f"{name} was {verb}ed."}
+
+
+def _steer(name, wanted, test):
+    try:
+        found = django_service.look(name)
+        if not found["there"] and not test:
+            raise CommandExecutionError(f"This host has no service {name!r}")
+        differing = _differing(found, wanted)
+        if not test:
+            verbs = {"running": ("stop", "start"), "enabled": ("disable", "enable")}
+            for aspect in differing:
+                django_service.act(name, verbs[aspect][wanted[aspect]])
+            left = _differing(django_service.look(name), wanted) if differing else {}
+            if left:
+                raise CommandExecutionError(f"{name} was steered and yet: {left}")
+    except (django_service.ServiceError, CommandError) as error:
+        raise CommandExecutionError(str(error)) from None
+    if not differing:
+        return {"changes": {}, "comment": f"{name} is as wanted."}
+    words = "would be" if test else "is"
+    done = [
+        ("started" if wanted[aspect] else "stopped")
+        if aspect == "running"
+        else ("enabled" if wanted[aspect] else "disabled")
+        for aspect in differing
+    ]
+    return {"changes": differing, "comment": f"{name} {words} {' and '.join(done)}."}
+
+
+def _differing(found, wanted):
+    """A service that is not there yet comes with its package, in the other state."""
+    return {
+        aspect: {"old": found[aspect], "new": value}
+        for aspect, value in wanted.items()
+        if value is not None and (found[aspect] != value or not found["there"])
+    }
 
 
 # Files and tools

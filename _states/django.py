@@ -276,3 +276,40 @@ def tool_installed(name, requirements):
             - requirements: salt://django/host/files/uv.lock
     """
     return _apply(name, "django.install_tool", name=name, requirements=requirements)
+
+
+def service_running(name, enable=None, reload=False):
+    """
+    A service of this host runs. It restarts when a state changes that it watches; with ``reload`` it
+    only reads its configuration again.
+
+    .. code-block:: yaml
+
+        nginx:
+          django.service_running:
+            - enable: True
+            - reload: True
+            - watch:
+              - file: /etc/nginx/nginx.conf
+    """
+    return _apply(name, "django.run_service", name=name, enable=enable)
+
+
+def service_dead(name, enable=None):
+    """
+    A service of this host does not run.
+
+    .. code-block:: yaml
+
+        redis-server:
+          django.service_dead:
+            - enable: False
+    """
+    return _apply(name, "django.end_service", name=name, enable=enable)
+
+
+def mod_watch(name, sfun=None, reload=False, **_):
+    """What a ``watch`` requisite of :func:`service_running` does; other states only wait for it."""
+    if sfun != "service_running":
+        return {"name": name, "result": True, "changes": {}, "comment": "Nothing to restart."}
+    return _apply(name, "django.renew_service", name=name, reload=reload)

@@ -25,7 +25,7 @@ include:
     - require:
       - django: "{{ name }}: release is live"
     - watch_in:
-      - service: timers run
+      - django: timers run
 {%- else %}
 
 "{{ name }}: no timers are set":
@@ -37,7 +37,7 @@ include:
 {%- if django.projects.values() | selectattr('timers') | list %}
 
 timers run:
-  service.running:
+  django.service_running:
     - name: cron
     - enable: True
     - require:

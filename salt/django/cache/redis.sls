@@ -11,7 +11,7 @@ include:
   - django.host.secrets
 
 the packaged Redis server does not run:
-  service.dead:
+  django.service_dead:
     - name: redis-server
     - enable: False
     - require:
@@ -65,11 +65,11 @@ the packaged Redis server does not run:
     - group: root
     - mode: '0755'
     - require_in:
-      - service: "{{ redis.project }}: Redis runs"
+      - django: "{{ redis.project }}: Redis runs"
 {%- endif %}
 
 "{{ redis.project }}: Redis runs":
-  service.running:
+  django.service_running:
     - name: {{ redis.service }}
     - enable: True
     - watch:
@@ -77,6 +77,6 @@ the packaged Redis server does not run:
       - django: "{{ redis.project }}: Redis has a password"
     - require:
       - file: "{{ redis.project }}: Redis has a directory"
-      - service: the packaged Redis server does not run
+      - django: the packaged Redis server does not run
 {%- endfor %}
 {%- endif %}

@@ -64,7 +64,7 @@ PostgreSQL lets in whom it should:
       - pkg: packages are installed
 
 PostgreSQL starts with the host:
-  service.running:
+  django.service_running:
     - name: {{ postgresql.service }}
     - enable: True
     - watch:
@@ -74,14 +74,14 @@ PostgreSQL starts with the host:
       - file: PostgreSQL lets in whom it should
 
 PostgreSQL runs:
-  service.running:
+  django.service_running:
     - name: {{ cluster if django.host.init == 'systemd' else postgresql.service }}
     - reload: True
     - watch:
       - file: PostgreSQL has the settings of 20-django-reload
       - file: PostgreSQL lets in whom it should
     - require:
-      - service: PostgreSQL starts with the host
+      - django: PostgreSQL starts with the host
 
 {%- for database in postgresql.databases %}
 
@@ -90,7 +90,7 @@ PostgreSQL runs:
     - project: {{ database.project }}
     - alias: {{ database.alias }}
     - require:
-      - service: PostgreSQL runs
+      - django: PostgreSQL runs
       - django: "{{ database.project }}: secrets are there"
 {%- endfor %}
 {%- endif %}

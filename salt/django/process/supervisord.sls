@@ -74,7 +74,7 @@ Supervisord is a service:
     - group: root
 
 Supervisord runs:
-  service.running:
+  django.service_running:
     - name: supervisor
     - enable: True
     - watch:

@@ -78,7 +78,7 @@ sites of projects have a directory:
 {%- endfor %}
 
 Nginx runs:
-  service.running:
+  django.service_running:
     - name: nginx
     - enable: True
     - reload: True

@@ -1,0 +1,91 @@
+"""
+Services of the host, steered by systemd or, where it does not run the host, by their init scripts.
+
+Salt's own module does nothing on a host that has systemd's programs but was not booted by it, such as
+a container, and none serves Ubuntu without systemd.
+"""
+
+import os
+import pathlib
+
+from django_run import BASE_PATH, CommandError, run, tail
+
+SCRIPTS = pathlib.Path("/etc/init.d")
+RUNLEVELS = "rc[2345].d/S[0-9][0-9]"
+TIMEOUT = 600
+_PROPERTIES = ("LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload")
+_ENABLED = ("enabled", "enabled-runtime", "static", "generated", "alias", "indirect")
+_RUNNING = ("active", "reloading", "activating")
+_ENVIRONMENT = {"PATH": BASE_PATH, "LANG": "C.UTF-8"}
+
+
+class ServiceError(Exception):
+    """A service did not do what it was asked to; the message has its last words."""
+
+
+def booted():
+    """Whether systemd runs this host, as its sd_booted(3) finds out."""
+    return os.path.isdir("/run/systemd/system")
+
+
+def look(name):
+    """What is known of a service: ``{there, running, enabled}``, each bool."""
+    return _look_at_unit(name) if booted() else _look_at_script(name)
+
+
+def act(name, verb):
+    """
+    Let a service ``start``, ``stop``, ``restart``, ``reload``, or be ``enable``\\ d or ``disable``\\ d.
+
+    Raises :class:`ServiceError` when it fails.
+    """
+    for argv in _commands(name, verb):
+        try:
+            run(argv, env=_ENVIRONMENT, timeout=TIMEOUT)
+        except CommandError as error:
+            said = _last_words(name) if booted() else error.output
+            raise ServiceError(f"{name} did not {verb}: {said or error}") from None
+
+
+def _look_at_unit(name):
+    argv = ["systemctl", "show", f"--property={','.join(_PROPERTIES)}", f"{name}.service"]
+    lines = run(argv, env=_ENVIRONMENT, timeout=TIMEOUT).stdout.splitlines()
+    found = dict(line.split("=", 1) for line in lines if "=" in line)
+    return {
+        "there": found.get("LoadState") not in (None, "not-found"),
+        "running": found.get("ActiveState") in _RUNNING,
+        "enabled": found.get("UnitFileState") in _ENABLED,
+    }
+
+
+def _look_at_script(name):
+    script = SCRIPTS / name
+    there = os.access(script, os.X_OK)
+    asked = there and run([str(script), "status"], env=_ENVIRONMENT, timeout=TIMEOUT, check=False)
+    return {
+        "there": there,
+        "running": bool(asked) and asked.returncode == 0,
+        "enabled": any(SCRIPTS.parent.glob(f"{RUNLEVELS}{name}")),
+    }
+
+
+def _commands(name, verb):
+    """The command lines (list of lists) that carry out ``verb``."""
+    if booted():
+        unit = f"{name}.service"
+        fresh = [["systemctl", "daemon-reload"]] if verb in ("start", "restart", "enable") else []
+        return [*fresh, ["systemctl", verb, "--quiet", unit]]
+    if verb == "enable":
+        # The first makes the links, the second mends links that were switched off.
+        return [["update-rc.d", name, "defaults"], ["update-rc.d", name, "enable"]]
+    if verb == "disable":
+        return [["update-rc.d", name, "disable"]]
+    return [[str(SCRIPTS / name), verb]]
+
+
+def _last_words(name):
+    argv = ["journalctl", f"--unit={name}.service", "--lines=15", "--no-pager", "--output=cat"]
+    try:
+        return tail(run(argv, env=_ENVIRONMENT, timeout=60, check=False).stdout)
+    except CommandError:
+        return ""
