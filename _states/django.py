@@ -280,8 +280,8 @@ def tool_installed(name, requirements):
 
 def service_running(name, enable=None, reload=False):
     """
-    A service of this host runs. It restarts when a state changes that it watches; with ``reload`` it
-    only reads its configuration again.
+    A service of this host runs. It restarts when a state that it watches changes; with ``reload``
+    it only reads its configuration again.
 
     .. code-block:: yaml
 

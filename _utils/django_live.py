@@ -1,6 +1,6 @@
 """
-Command lines and paths outside of releases: timers, django-manage and locations in Nginx. They refer
-to the live release by its links, so that they stay as they are, and right, over every switch.
+Command lines and paths outside of releases: timers, django-manage and locations in Nginx. They
+refer to the live release by its links, so that they stay as they are, and right, over every switch.
 """
 
 import shlex
@@ -14,8 +14,8 @@ RUN_TIMER = "/usr/local/lib/django-formula/run-timer"
 
 def describe(project, host):
     """
-    What files outside of releases need to know of a project: ``{directory, environment, manage (list
-    of str), timers, locations}``.
+    What files outside of releases need to know of a project: ``{directory, environment, manage
+    (list of str), timers, locations}``.
 
     project
         Resolved project.

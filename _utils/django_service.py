@@ -1,8 +1,8 @@
 """
 Services of the host, steered by systemd or, where it does not run the host, by their init scripts.
 
-Salt's own module does nothing on a host that has systemd's programs but was not booted by it, such as
-a container, and none serves Ubuntu without systemd.
+Salt's own module does nothing on a host that has systemd's programs but was not booted by it, such
+as a container, and none serves Ubuntu without systemd.
 """
 
 import os
@@ -35,7 +35,7 @@ def look(name):
 
 def act(name, verb):
     """
-    Let a service ``start``, ``stop``, ``restart``, ``reload``, or be ``enable``\\ d or ``disable``\\ d.
+    Carry out ``start``, ``stop``, ``restart``, ``reload``, ``enable`` or ``disable``.
 
     Raises :class:`ServiceError` when it fails.
     """
