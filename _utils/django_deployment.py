@@ -195,8 +195,10 @@ class Deployment:
         release_id = self.release_id
         if self.record.get("stage"):
             return Outcome({}, f"Release {release_id} of {self._describe_revision()} is here.")
-        changes = {"release": {"old": self.layout.live_release(), "new": release_id}}
-        comment = f"Release {release_id} of {self._describe_revision()}"
+        # Without the project's secret, which a first run generates, its name is not known yet.
+        name = release_id if self._key else "the first"
+        changes = {"release": {"old": self.layout.live_release(), "new": name}}
+        comment = f"Release {name} of {self._describe_revision()}"
         if self.test:
             return Outcome(changes, f"{comment} would be fetched.")
         self._require_space()
@@ -273,7 +275,7 @@ class Deployment:
             path.parent.mkdir(parents=True, exist_ok=True)
             django_layout.point(path, link["target"])
         self._give_to_user(folder / "source")
-        log = str(self.layout.log / "build.log")
+        log = self._log("build")
         for number, step in enumerate(self.project["build"], 1):
             self._build_step(number, step, log)
         compile_all = [f"{self.venv}/bin/python", "-m", "compileall", "-q", "-j0", self.source]
@@ -399,7 +401,7 @@ class Deployment:
         constraints = django_venv.constraint_file(folder, wanted)
         if constraints:
             django_layout.write_atomic(*constraints)
-        log = str(self.layout.log / "build.log")
+        log = self._log("build")
         try:
             for argv in django_venv.commands(wanted, python, self.source, folder, UV):
                 run(
@@ -488,6 +490,12 @@ class Deployment:
                 path = f"django:projects:{self.name}:files:{entry['path']}"
                 raise StepError(f"{path}: {error}") from None
         return rendered
+
+    def _log(self, name):
+        """Path (str) of a log that root writes to."""
+        path = self.layout.log / f"{name}.log"
+        django_layout.claim_log(path, self._gid)
+        return str(path)
 
     def project_file(self, path):
         """The entry of ``files`` with that path (dict)."""
