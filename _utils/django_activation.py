@@ -407,7 +407,7 @@ class Activation(django_deployment.Deployment):
         names = self.names(instance)
         own = django_environment.variables(entry.get("environment", {}), names)
         environment = {**self._environment_of(instance), **own}
-        source, log = names["path.project"], str(self.layout.log / "tasks.log")
+        source, log = names["path.project"], self._log("tasks")
         skip = entry.get("unless") and (
             run(
                 django_process.command_argv({"command": entry["unless"]}, self.project, names),
@@ -454,6 +454,7 @@ class Activation(django_deployment.Deployment):
         return spec.get("stop_timeout", self.project["app"]["graceful_timeout"] + 5)
 
     def _start(self, name, definition):
+        django_layout.claim_log(definition["stdout_logfile"], self._gid)
         self.manager.start(name, definition)
         deadline = time.monotonic() + definition["startsecs"] + 10
         while True:
@@ -469,7 +470,8 @@ class Activation(django_deployment.Deployment):
     def _start_web(self, instance, name, definition):
         path = self.layout.instance_socket(instance)
         log = definition["stdout_logfile"]
-        before = os.path.getsize(log) if os.path.exists(log) else 0
+        django_layout.claim_log(log, self._gid)
+        before = os.path.getsize(log)
         try:
             self.manager.start(name, definition)
             reason = django_health.wait(

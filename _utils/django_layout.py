@@ -45,6 +45,28 @@ def write_atomic(path, content, mode=0o644, uid=0, gid=0):
         raise
 
 
+def claim_log(path, gid):
+    """
+    Make ``path`` a log of root that the group ``gid`` can read. In a folder with the sticky bit the
+    project cannot put a link in its place then, so what root appends goes nowhere else.
+    """
+    try:
+        status = os.lstat(path)
+        if not stat.S_ISREG(status.st_mode) or (status.st_uid, status.st_nlink) != (
+            os.geteuid(),
+            1,
+        ):
+            os.unlink(path)
+    except FileNotFoundError:
+        pass
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o640)
+    try:
+        os.fchown(handle, os.geteuid(), gid)
+        os.fchmod(handle, 0o640)
+    finally:
+        os.close(handle)
+
+
 def file_differences(path, text, mode, uid, gid):
     """What of ``content``, ``mode`` and ``owner`` is not as wanted of a file (list of str)."""
     try:

@@ -107,8 +107,8 @@ def run(
     stdin
         Text for standard input.
     log
-        Path of a file that both streams are appended to; ``stdout`` is then empty and ``stderr``
-        holds the last lines of the log.
+        Path of a file, no link, that both streams are appended to; ``stdout`` is then empty and
+        ``stderr`` holds the last lines of the log.
     check
         Raise :class:`CommandError` on a non-zero exit.
     """
@@ -145,8 +145,9 @@ def run(
             stream.seek(0)
             texts.append(stream.read().decode(errors="replace"))
     if log:
-        with open(log, "a", encoding="utf-8") as handle:
-            handle.write(f"$ {shlex.join(argv)}\n{texts[1]}")
+        handle = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o640)
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(f"$ {shlex.join(argv)}\n{texts[1]}")
     done = subprocess.CompletedProcess(argv, process.returncode, texts[0], texts[1])
     if reason or (check and done.returncode != 0):
         output = tail(done.stdout + "\n" + done.stderr)

@@ -233,7 +233,7 @@ def test_files_belong_to_whom_they_should(server):
         f"{root}/releases/{release}/source/config/settings.py": "640 root:guestbook",
         f"{root}/instances/{instance}/environment": "400 guestbook:guestbook",
         f"{root}/shared/media": "2750 guestbook:www-data",
-        "/var/log/django/guestbook": "2750 guestbook:adm",
+        "/var/log/django/guestbook": "3770 root:guestbook",
         "/etc/django-formula/secrets": "700 root:root",
         "/etc/django-formula/secrets/guestbook.json": "600 root:root",
         PILLAR: "600 root:root",

@@ -56,6 +56,28 @@ def test_write_replaces_a_link_and_not_what_it_points_to(tmp_path):
     assert not path.is_symlink()
 
 
+@pytest.mark.parametrize("kind", ["missing", "link", "hard link"])
+def test_log_is_never_somebody_elses_file(tmp_path, kind):
+    victim = tmp_path / "victim"
+    victim.write_text("safe")
+    log = tmp_path / "web.log"
+    if kind == "link":
+        log.symlink_to(victim)
+    elif kind == "hard link":
+        log.hardlink_to(victim)
+    django_layout.claim_log(log, os.getgid())
+    log.write_text("line\n")
+    assert victim.read_text() == "safe"
+    assert stat.S_IMODE(log.stat().st_mode) == 0o640
+
+
+def test_log_that_is_there_is_kept(tmp_path):
+    log = tmp_path / "web.log"
+    log.write_text("line\n")
+    django_layout.claim_log(log, os.getgid())
+    assert log.read_text() == "line\n"
+
+
 def test_file_differences_names_what_differs(tmp_path):
     path = tmp_path / "file"
     own = (os.getuid(), os.getgid())

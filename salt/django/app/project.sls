@@ -41,7 +41,7 @@ include:
       - {{ paths.config }}
       - {{ paths.media }}: [{user: {{ project.user }}}, {group: www-data}, {mode: '2750'}]
       - {{ paths.run }}: [{user: {{ project.user }}}, {group: www-data}, {mode: '2750'}]
-      - {{ paths.log }}: [{user: {{ project.user }}}, {group: adm}, {mode: '2750'}]
+      - {{ paths.log }}: [{mode: '3770'}]
       - {{ paths.cache }}: [{user: {{ project.user }}}, {mode: '0700'}]
 {%- for path in project.writable %}
       - {{ path }}: [{user: {{ project.user }}}, {makedirs: True}]
