@@ -38,6 +38,8 @@ class Contestant:
     cold: list
     noop: list
     release: list
+    redo: list | None = None
+    ping: list | None = None
 
     def put(self, host):
         """Bring the guestbook and the contestant's own files to a fresh host."""
@@ -107,7 +109,9 @@ class SaltStates(Contestant):
         results = json.loads(host.read(measure.OUTPUT))["local"]
         assert isinstance(results, dict) and results, f"{self.name}: {results}"
         for key, result in results.items():
-            assert result["result"] is True and not result["changes"], f"{self.name}: {key} {result}"
+            assert result["result"] is True and not result["changes"], (
+                f"{self.name}: {key} {result}"
+            )
 
 
 class Stock(SaltStates):

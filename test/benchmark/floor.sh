@@ -94,6 +94,7 @@ packages_of_python() {
 }
 
 manage() {
+    # shellcheck disable=SC2016 # the inner shell expands these
     runuser -u guestbook -- sh -c \
         'set -a; . "$1"; cd "$2"; shift 2; exec ../../venv/bin/python manage.py "$@"' \
         manage "$ENVIRONMENT" "$release" "$@"

@@ -50,6 +50,13 @@ def build(host):
 def ensure():
     """Have the image, and return its name."""
     base = machines.ready("bookworm")
-    inputs = (inspect.getsource(build), REQUIREMENTS.read_text(), SUPERVISOR.read_text(), gunicorn(), *TOOLS, *DEBS)
+    inputs = (
+        inspect.getsource(build),
+        REQUIREMENTS.read_text(),
+        SUPERVISOR.read_text(),
+        gunicorn(),
+        *TOOLS,
+        *DEBS,
+    )
     key = hashlib.sha256("\n".join(inputs).encode()).hexdigest()[:16]
     return image(NAME, base=base, key=key, build=build)

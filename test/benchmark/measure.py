@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import os
 import re
-import statistics
 import subprocess
 import threading
 import time
@@ -12,11 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 OUTPUT, ERRORS, TRACE = "/run/benchmark.out", "/run/benchmark.err", "/run/benchmark.trace"
+PROCESSOR = "/sys/fs/cgroup/cpu.stat"  # of the whole host; its first line is usage_usec
 TIMED = f"""
+read -r name before <{PROCESSOR}
 began=$(date +%s.%N)
 "$@" >{OUTPUT} 2>{ERRORS} </dev/null
 status=$?
-echo "$began $(date +%s.%N) $status"
+echo "$began $(date +%s.%N) $before $status"
 """
 STARTED = re.compile(r"^(?=.*\bexecve\b).* = 0$", re.MULTILINE)
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -25,24 +26,33 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True)
 class Run:
-    """A command that ended well, and when, by the clock that host and builder share."""
+    """
+    A command that ended well, and when, by the clock that host and builder share; `before` is the
+    host's processor time (seconds) at its start.
+    """
 
     began: float
     ended: float
+    before: float
 
     @property
     def seconds(self):
         return self.ended - self.began
 
 
-def timed(host, argv, timeout=900):
+def timed(host, argv, timeout=300):
     """Run a command in the host by the host's own clock; raises AssertionError when it fails."""
     done = host.run(["sh", "-c", TIMED, "timed", *argv], timeout=timeout)
-    began, ended, status = done.stdout.split()
+    began, ended, before, status = done.stdout.split()
     if status != "0":
         said = host.run(f"tail -n 60 {OUTPUT}; tail -n 60 {ERRORS}").stdout
         raise AssertionError(f"{host.name}: {' '.join(argv)}: status {status}\n{said}")
-    return Run(float(began), float(ended))
+    return Run(float(began), float(ended), int(before) / 1e6)
+
+
+def processor(host):
+    """Seconds of processor time that all of the host has used since it was booted."""
+    return int(host.read(PROCESSOR).split()[1]) / 1e6
 
 
 def programs(host, argv):
@@ -134,8 +144,3 @@ class Polls:
         self.failed += not well
         if well and self.seen is None and self.text in self.last:
             self.seen = time.time()
-
-
-def middle(values):
-    """The median."""
-    return statistics.median(values)
