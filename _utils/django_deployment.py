@@ -509,10 +509,7 @@ class Deployment:
         return path
 
     def _give_to_user(self, folder):
-        uid, gid = self._uid, self._gid
-        for place, _, names in os.walk(folder):
-            for name in [place, *(os.path.join(place, name) for name in names)]:
-                os.lchown(name, uid, gid)
+        django_layout.give(folder, self._uid, self._gid)
 
     def _require_space(self):
         free = shutil.disk_usage(self.layout.releases).free

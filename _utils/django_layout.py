@@ -116,16 +116,26 @@ def target_of(link):
         return None
 
 
+def give(path, uid, gid):
+    """Give a tree to a user and a group; a link itself, never what it points to."""
+    for _, _, names, folder in os.fwalk(path):
+        os.fchown(folder, uid, gid)
+        for name in names:
+            os.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
+
+
 def seal(path, gid):
     """
     Give a tree to root and the project's group: the project can read it and not change it, nobody
     else can read it. A link keeps its owner, which has no meaning.
     """
-    for folder, _, names in os.walk(path):
-        for name in [folder, *(os.path.join(folder, name) for name in names)]:
+    for _, _, names, folder in os.fwalk(path):
+        for name in [".", *names]:
             try:
-                # Opened without following a link, so that the project cannot point root elsewhere.
-                handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+                # Below an open folder and without following a link, so that the project, which may
+                # exchange both meanwhile, cannot point root elsewhere.
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+                handle = os.open(name, flags, dir_fd=folder)
             except OSError as error:
                 if error.errno in (errno.ELOOP, errno.ENXIO):
                     continue

@@ -163,6 +163,35 @@ def test_sealing_never_follows_a_link(tmp_path, chowned):
     assert len(chowned) == 1
 
 
+@pytest.mark.parametrize(
+    "act", [lambda t: django_layout.seal(t, 1), lambda t: django_layout.give(t, 1, 1)]
+)
+def test_folder_exchanged_for_a_link_meanwhile_is_not_followed(tmp_path, monkeypatch, act):
+    victim = tmp_path / "etc"
+    victim.mkdir()
+    (victim / "shadow").write_text("secret")
+    tree = tmp_path / "source"
+    (tree / "app").mkdir(parents=True)
+    (tree / "app/shadow").write_text("")
+    inode = (tree / "app").stat().st_ino
+    touched = []
+
+    def fchown(handle, uid, gid):
+        touched.append(os.fstat(handle).st_ino)
+        if touched[-1] == inode:
+            (tree / "app").rename(tree / "aside")
+            (tree / "app").symlink_to(victim)
+
+    def chown(name, uid, gid, *, dir_fd, follow_symlinks):
+        touched.append(os.stat(name, dir_fd=dir_fd, follow_symlinks=follow_symlinks).st_ino)
+
+    monkeypatch.setattr(os, "fchown", fchown)
+    monkeypatch.setattr(os, "chown", chown)
+    act(tree)
+    assert (victim / "shadow").stat().st_ino not in touched
+    assert (tree / "aside/shadow").stat().st_ino in touched
+
+
 def test_sealing_does_not_wait_on_a_pipe(tmp_path, chowned):
     tree = tmp_path / "source"
     tree.mkdir()
