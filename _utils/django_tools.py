@@ -3,6 +3,7 @@ Tools of this formula that come from PyPI (uv, supervisor), each in a virtual en
 with exactly the packages of a lock file, checked by their hashes.
 """
 
+import csv
 import pathlib
 import re
 
@@ -31,22 +32,41 @@ def pins(lock):
     return {normalise(name): version for name, version, marker in _PIN.findall(lock) if not marker}
 
 
-def installed(venv):
-    """The packages of a virtual environment (``{name: version}``)."""
-    found = {}
-    for entry in django_venv.installed(venv):
-        name, _, version = entry.rpartition("-")
-        found[normalise(name)] = version
+def installed(venv, lock):
+    """
+    What a virtual environment has of the packages that ``lock`` (text) pins:
+    ``{name: (version, whether all of it is there)}``.
+    """
+    wanted, found = pins(lock), {}
+    for folder in pathlib.Path(venv).glob("lib/python3*/site-packages/*.dist-info"):
+        name, _, version = folder.stem.rpartition("-")
+        if normalise(name) in wanted:
+            found[normalise(name)] = (version, is_complete(folder))
     return found
+
+
+def is_complete(folder):
+    """
+    Whether every file of a package is there in its size, by the RECORD in its ``.dist-info`` folder.
+    An installation that was killed may leave that folder without all of the rest.
+    """
+    try:
+        with open(folder / "RECORD", encoding="utf-8", newline="") as stream:
+            rows = [row for row in csv.reader(stream) if "__pycache__" not in row[0]]
+        sizes = [((folder.parent / name).stat().st_size, size) for name, _, size in rows]
+    except (OSError, ValueError, IndexError):
+        return False
+    return bool(rows) and all(not size or int(size) == there for there, size in sizes)
 
 
 def differences(venv, lock):
     """Packages that are missing or of another version: ``{name: {"old": …, "new": …}}``."""
-    there = installed(venv)
+    there = installed(venv, lock)
+    found = {name: version for name, (version, whole) in there.items() if whole}
     return {
-        name: {"old": there.get(name), "new": version}
+        name: {"old": found.get(name), "new": version}
         for name, version in pins(lock).items()
-        if there.get(name) != version
+        if found.get(name) != version
     }
 
 
@@ -73,7 +93,9 @@ def install(venv, lock, uv):
         create = [uv, "venv", "--quiet", "--no-project", "--python", "/usr/bin/python3", str(venv)]
         fill = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python]
     try:
-        if not pathlib.Path(python).exists():
+        # No installer mends a package whose folder says that it is there.
+        broken = not all(whole for _, whole in installed(venv, lock).values())
+        if broken or not pathlib.Path(python).exists():
             django_layout.remove_tree(venv)
             run(create, env=environment, timeout=TIMEOUT)
         argv = [*fill, "--no-deps", "--require-hashes", "--requirement", str(listing)]

@@ -1,5 +1,7 @@
 """Tools from PyPI: what a lock file pins, what is installed, how it is brought there."""
 
+import pathlib
+
 import django_tools
 import pytest
 from django_run import CommandError
@@ -25,6 +27,9 @@ def venv(tmp_path):
     folder = tmp_path / "supervisor/lib/python3.11/site-packages"
     for name in ("supervisor-4.2.0.dist-info", "zope_interface-7.2.dist-info"):
         (folder / name).mkdir(parents=True)
+        (folder / name / "METADATA").write_text("two")
+        record = f"{name}/METADATA,sha256=x,3\n{name}/RECORD,,\n__pycache__/a.pyc,,\n"
+        (folder / name / "RECORD").write_text(record)
     return tmp_path / "supervisor"
 
 
@@ -34,6 +39,18 @@ def test_differences_are_versions_and_missing_packages(venv, tmp_path):
         "supervisor": {"old": None, "new": "4.3.0"},
         "zope-interface": {"old": None, "new": "7.2"},
     }
+
+
+def cut_short(path):
+    path.write_text("t")
+
+
+@pytest.mark.parametrize("harm", [pathlib.Path.unlink, cut_short])
+@pytest.mark.parametrize("file", ["METADATA", "RECORD"])
+def test_package_that_is_not_all_there_is_none(venv, harm, file):
+    harm(next(venv.glob(f"**/zope_interface-7.2.dist-info/{file}")))
+    missing = django_tools.differences(venv, LOCK)["zope-interface"]
+    assert missing == {"old": None, "new": "7.2"}
 
 
 @pytest.fixture
@@ -73,6 +90,15 @@ def test_environment_that_is_there_is_only_filled(venv, tmp_path, commands):
     (venv / "bin/python").touch()
     django_tools.install(venv, LOCK, str(tmp_path / "none"))
     assert len(commands) == 1
+
+
+def test_environment_with_half_a_package_is_made_anew(venv, tmp_path, commands):
+    (venv / "bin").mkdir()
+    (venv / "bin/python").touch()
+    next(venv.glob("**/zope_interface-7.2.dist-info/RECORD")).unlink()
+    django_tools.install(venv, LOCK, str(tmp_path / "none"))
+    assert not venv.exists()
+    assert len(commands) == 2
 
 
 def test_failure_is_told(tmp_path, monkeypatch):
