@@ -18,6 +18,11 @@ import shlex
 import time
 
 import django_supervisor
+import django_supervisor_ini
+import django_supervisor_plan
+import django_supervisor_unit
+from django_supervisor_ini import HIDDEN, SupervisorError
+from django_supervisor_plan import DOWN
 from salt.exceptions import CommandExecutionError, CommandNotFoundError
 
 __virtualname__ = "supervisord"
@@ -93,18 +98,16 @@ def define(
     """
     with _told():
         daemon = _daemon(conf_file, bin_env)
-        wanted = django_supervisor.unit(name, definition, start)
+        wanted = django_supervisor_unit.unit(name, definition, start)
         overview = _overview(daemon, test)
-        file = django_supervisor.read_file(daemon.settings.program_path(name))
-        made = django_supervisor.plan(wanted, file, overview, start)
+        file = django_supervisor_ini.read_file(daemon.settings.program_path(name))
+        made = django_supervisor_plan.plan(wanted, file, overview, start)
         if (
             overview.refused
             and not made.idle
             and not (made.write and file.path in overview.refused)
         ):
-            raise django_supervisor.SupervisorError(
-                f"supervisord cannot read its configuration: {overview.refused}"
-            )
+            raise SupervisorError(f"supervisord cannot read its configuration: {overview.refused}")
         if overview.down:
             made.notes.append(overview.why)
         if made.idle or test:
@@ -114,7 +117,7 @@ def define(
         before = _members(overview.processes, groups)
         try:
             daemon.define(wanted, made, timeout)
-        except django_supervisor.SupervisorError as error:
+        except SupervisorError as error:
             after = _look(daemon, groups, before)
             failure = CommandExecutionError(str(error))
             failure.changes = _real_changes(file, made, before, after)
@@ -146,13 +149,13 @@ def undefine(name, timeout=None, test=False, user=None, conf_file=None, bin_env=
     """
     with _told():
         daemon = _daemon(conf_file, bin_env)
-        file = django_supervisor.read_file(daemon.settings.program_path(name))
+        file = django_supervisor_ini.read_file(daemon.settings.program_path(name))
         overview = _overview(daemon, True)
-        made = django_supervisor.plan_removal(name, file, overview)
+        made = django_supervisor_plan.plan_removal(name, file, overview)
         if name in made.retire:
             other = daemon.defined_in(name, besides=file.path)
             if other:
-                raise django_supervisor.SupervisorError(
+                raise SupervisorError(
                     f"{name} is defined in {other}, not in {file.path}; remove it there"
                 )
         if made.idle or test:
@@ -167,7 +170,7 @@ def undefine(name, timeout=None, test=False, user=None, conf_file=None, bin_env=
             left = _members(daemon.processes(), made.retire)
             if left:
                 raise django_supervisor.Failed(f"supervisord still has {', '.join(left)}")
-        except django_supervisor.SupervisorError as error:
+        except SupervisorError as error:
             failure = CommandExecutionError(str(error))
             after = _look(daemon, made.retire, before)
             failure.changes = _real_changes(file, made, before, after)
@@ -255,7 +258,7 @@ def stop(name="all", user=None, conf_file=None, bin_env=None, timeout=None):
         daemon = _daemon(conf_file, bin_env)
         table = daemon.processes()
         names = _resolve(name, table)
-        wanted = [full for full in names if table[full]["statename"] not in django_supervisor.DOWN]
+        wanted = [full for full in names if table[full]["statename"] not in DOWN]
         _forget()
         daemon.stop(wanted, timeout)
         return _lines(f"{full}: {'stopped' if full in wanted else 'not running'}" for full in names)
@@ -309,9 +312,7 @@ def signal(name, signal, user=None, conf_file=None, bin_env=None):
             try:
                 daemon.call("signalProcess", full, str(signal).upper())
             except django_supervisor.Fault as fault:
-                raise django_supervisor.SupervisorError(
-                    f"{full} did not get signal {signal}: {fault}"
-                ) from None
+                raise SupervisorError(f"{full} did not get signal {signal}: {fault}") from None
         return names
 
 
@@ -388,7 +389,7 @@ def update(user=None, conf_file=None, bin_env=None, name=None, timeout=None):
         if chosen and chosen not in {
             info["group"] for info in [*table.values(), *configs.values()]
         }:
-            raise django_supervisor.SupervisorError(django_supervisor.unknown(chosen, table))
+            raise SupervisorError(django_supervisor_plan.unknown(chosen, table))
         _forget()
         lines = []
         for group in removed:
@@ -446,7 +447,7 @@ def add(name, user=None, conf_file=None, bin_env=None, timeout=None):
             if fault.kind == "ALREADY_ADDED":
                 return f"{group}: process group already active"
             if fault.kind == "BAD_NAME":
-                raise django_supervisor.SupervisorError(
+                raise SupervisorError(
                     f"None of supervisord's files defines {group}: "
                     f"{', '.join(daemon.settings.files())}"
                 ) from None
@@ -486,12 +487,12 @@ def remove(name, user=None, conf_file=None, bin_env=None):
             daemon.call("removeProcessGroup", group)
         except django_supervisor.Fault as fault:
             if fault.kind == "BAD_NAME":
-                message = django_supervisor.unknown(group, daemon.processes())
+                message = django_supervisor_plan.unknown(group, daemon.processes())
             elif fault.kind == "STILL_RUNNING":
                 message = f"{group} is still running: stop it first"
             else:
                 raise
-            raise django_supervisor.SupervisorError(message) from None
+            raise SupervisorError(message) from None
         return f"{group}: removed process group"
 
 
@@ -555,7 +556,7 @@ def status_bool(name, expected_state=None, user=None, conf_file=None, bin_env=No
     """
     with _told():
         table = _daemon(conf_file, bin_env).processes()
-        states = {table[full]["statename"] for full in django_supervisor.resolve(name, table)}
+        states = {table[full]["statename"] for full in django_supervisor_plan.resolve(name, table)}
         return bool(states) and (expected_state is None or states == {expected_state})
 
 
@@ -616,14 +617,12 @@ def tail_log(name, channel="stderr", lines=20, user=None, conf_file=None, bin_en
     """
     with _told():
         if channel not in ("stdout", "stderr"):
-            raise django_supervisor.SupervisorError(
-                f"channel: expected stdout or stderr, got {channel!r}"
-            )
+            raise SupervisorError(f"channel: expected stdout or stderr, got {channel!r}")
         daemon = _daemon(conf_file, bin_env)
         table = daemon.processes()
         names = _resolve(name, table)
         if len(names) != 1:
-            raise django_supervisor.SupervisorError(
+            raise SupervisorError(
                 f"{name} means several processes; choose one of {', '.join(names)}"
             )
         found = daemon.tail(table[names[0]], channel, int(lines))
@@ -651,25 +650,21 @@ def options(name, conf_file=None, show_secrets=False):
         salt '*' supervisord.options web
     """
     with _told():
-        settings = django_supervisor.read_settings(django_supervisor.find_config(conf_file))
+        settings = django_supervisor_ini.read_settings(django_supervisor_ini.find_config(conf_file))
         found = {}
         for path in settings.files():
-            sections = django_supervisor.read_file(path).sections
-            for kind in django_supervisor.KINDS:
+            sections = django_supervisor_ini.read_file(path).sections
+            for kind in django_supervisor_ini.KINDS:
                 found.update(sections.get(f"{kind}:{name}", {}))
         if not found:
-            raise django_supervisor.SupervisorError(
+            raise SupervisorError(
                 f"None of supervisord's files defines {name}: {', '.join(settings.files())}"
             )
         values = {key: _value(raw) for key, raw in found.items()}
         if "environment" in found:
-            variables = django_supervisor.parse_environment(found["environment"])
-            values["environment"] = {
-                key: django_supervisor.unescape(content)
-                if show_secrets
-                else django_supervisor.HIDDEN
-                for key, content in variables.items()
-            }
+            variables = django_supervisor_ini.parse_environment(found["environment"])
+            shown = django_supervisor_ini.unescape if show_secrets else lambda _: HIDDEN
+            values["environment"] = {key: shown(content) for key, content in variables.items()}
         return values
 
 
@@ -761,7 +756,7 @@ class _told:
         return self
 
     def __exit__(self, kind, error, traceback):
-        if isinstance(error, django_supervisor.SupervisorError):
+        if isinstance(error, SupervisorError):
             raise CommandExecutionError(str(error)) from None
         if isinstance(error, OSError):
             where = f"{error.filename}: " if error.filename else ""
@@ -770,8 +765,8 @@ class _told:
 
 
 def _daemon(conf_file, bin_env):
-    path = django_supervisor.find_config(conf_file, bin_env)
-    return django_supervisor.Daemon(django_supervisor.read_settings(path))
+    path = django_supervisor_ini.find_config(conf_file, bin_env)
+    return django_supervisor.Daemon(django_supervisor_ini.read_settings(path))
 
 
 def _overview(daemon, lenient):
@@ -794,7 +789,7 @@ def _overview(daemon, lenient):
             if not error.down:
                 raise
             if lenient:
-                found = django_supervisor.Overview({}, down=True, why=str(error))
+                found = django_supervisor_plan.Overview({}, down=True, why=str(error))
                 break
             if f"{_CONTEXT}.awaited" in __context__ or time.monotonic() > deadline:
                 __context__[f"{_CONTEXT}.awaited"] = True
@@ -833,7 +828,7 @@ def _members(table, groups):
 def _look(daemon, groups, otherwise):
     try:
         return _members(daemon.processes(), groups)
-    except django_supervisor.SupervisorError:
+    except SupervisorError:
         return otherwise
 
 
@@ -846,27 +841,27 @@ def _real_changes(file, made, before, after):
     before, after
         Processes of the groups concerned.
     """
-    current = django_supervisor.read_file(file.path)
+    current = django_supervisor_ini.read_file(file.path)
     changes = {}
     if current.text is None and file.text is not None:
         changes["file"] = "removed"
     elif current.text != file.text:
-        found = django_supervisor.differences(file.readable, current.readable)
+        found = django_supervisor_plan.differences(file.readable, current.readable)
         changes.update({"definition": found} if found else {"file": "rewritten"})
     if current.mode is not None and file.mode not in (None, current.mode):
         changes["mode"] = {"old": f"{file.mode:04o}", "new": f"{current.mode:04o}"}
     if made.loaded:
         changes["configuration"] = "loaded"
-    actions = django_supervisor.verbs(before, after)
+    actions = django_supervisor_plan.verbs(before, after)
     if actions:
         changes["processes"] = actions
     return changes
 
 
 def _resolve(name, table):
-    names = django_supervisor.resolve(name, table)
+    names = django_supervisor_plan.resolve(name, table)
     if not names and name != "all":
-        raise django_supervisor.SupervisorError(django_supervisor.unknown(name, table))
+        raise SupervisorError(django_supervisor_plan.unknown(name, table))
     return names
 
 

@@ -21,7 +21,8 @@ programs that something else defines.
 In test mode each of them predicts the very changes that a run makes.
 """
 
-import django_supervisor
+import django_supervisor_plan
+from django_supervisor_plan import DOWN, UP
 from salt.exceptions import CommandExecutionError
 
 __virtualname__ = "supervisord"
@@ -261,10 +262,10 @@ def dead(name, user=None, conf_file=None, bin_env=None, timeout=None, **kwargs):
     if seen["down"]:
         return _result(name, None, seen["why"])
     before = seen["processes"]
-    names = django_supervisor.resolve(name, before)
+    names = django_supervisor_plan.resolve(name, before)
     if not names:
         return _result(name, True, f"{name} is not in supervisord")
-    alive = [full for full in names if before[full]["statename"] not in django_supervisor.DOWN]
+    alive = [full for full in names if before[full]["statename"] not in DOWN]
     if not alive:
         return _result(name, True, f"{name} is not running")
     expected = dict.fromkeys(alive, "stopped")
@@ -312,9 +313,7 @@ def mod_watch(
         return _result(name, False, str(error))
     unit = kwargs.get("group") or name if sfun == "program" else name
     alive = [
-        full
-        for full, info in table.items()
-        if info["group"] == unit and info["statename"] in django_supervisor.UP
+        full for full, info in table.items() if info["group"] == unit and info["statename"] in UP
     ]
     expected = dict.fromkeys(sorted(alive), "restarted")
     if not alive:
@@ -364,18 +363,16 @@ def _plan_running(name, seen, restart, update, where):
         return [], {}, seen["why"]
     table = seen["processes"]
     unit = _group_of(name, table)
-    names = django_supervisor.resolve(name, table)
+    names = django_supervisor_plan.resolve(name, table)
     if seen["refused"] and (update or not names):
-        return (
-            [],
-            {name: "started"},
-            (f"supervisord cannot read its configuration: {seen['refused']}"),
-        )
+        problem = f"supervisord cannot read its configuration: {seen['refused']}"
+        return [], {name: "started"}, problem
     if not names:
         if unit not in seen["added"]:
-            return [], {}, f"{django_supervisor.unknown(name, table)}. No file defines it either"
+            message = django_supervisor_plan.unknown(name, table)
+            return [], {}, f"{message}. No file defines it either"
         added = _configured(unit, where)
-        chosen = set(django_supervisor.resolve(name, added))
+        chosen = set(django_supervisor_plan.resolve(name, added))
         expected = {
             full: "started" if full in chosen or info["autostart"] else "added"
             for full, info in added.items()
@@ -385,10 +382,10 @@ def _plan_running(name, seen, restart, update, where):
         return [], {name: "removed"}, f"No file defines {name} any more"
     if update and unit in seen["changed"]:
         fresh = _configured(unit, where)
-        chosen = set(django_supervisor.resolve(name, fresh))
-        expected = dict.fromkeys(django_supervisor.resolve(unit, table), "removed")
+        chosen = set(django_supervisor_plan.resolve(name, fresh))
+        expected = dict.fromkeys(django_supervisor_plan.resolve(unit, table), "removed")
         for full, info in fresh.items():
-            up = table.get(full, {}).get("statename") in django_supervisor.UP
+            up = table.get(full, {}).get("statename") in UP
             if full in chosen or info["autostart"]:
                 expected[full] = "restarted" if up else "started"
             elif up:
@@ -402,13 +399,10 @@ def _plan_running(name, seen, restart, update, where):
     states = {full: table[full]["statename"] for full in names}
     if restart:
         expected = {
-            full: "restarted" if state in django_supervisor.UP else "started"
-            for full, state in states.items()
+            full: "restarted" if state in UP else "started" for full, state in states.items()
         }
         return [("restart", {"name": name})], expected, ""
-    expected = {
-        full: "started" for full, state in states.items() if state not in django_supervisor.UP
-    }
+    expected = {full: "started" for full, state in states.items() if state not in UP}
     pending = any(state != "RUNNING" for state in states.values())
     return [("start", {"name": name})] if pending else [], expected, ""
 
@@ -435,7 +429,7 @@ def _changes(name, before, groups, where):
         {full: info for full, info in table.items() if name == "all" or info["group"] in groups}
         for table in (before, after)
     )
-    return django_supervisor.verbs(before, after)
+    return django_supervisor_plan.verbs(before, after)
 
 
 def _sentence(actions, test):

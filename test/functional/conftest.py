@@ -2,11 +2,14 @@
 
 import logging
 import pathlib
+import shutil
 
+import django_supervisor
 import pytest
 import salt.config
 import yaml
 from saltfactories.utils.functional import Loaders
+from supervisors import Supervisord
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -64,3 +67,67 @@ def states(loaders):
     """States, run through ``state.single``."""
     loaders.context.clear()
     return loaders.states
+
+
+@pytest.fixture(scope="module")
+def server(loaders):
+    made = Supervisord(loaders.modules)
+    yield made
+    made.stop()
+    shutil.rmtree(made.folder)
+
+
+@pytest.fixture
+def supervisord(server, modules, monkeypatch):
+    monkeypatch.setattr(django_supervisor, "QUIET_SECONDS", 0.05)
+    yield server
+    server.clear()
+
+
+@pytest.fixture
+def call(supervisord):
+    """Execution functions."""
+    return supervisord.call
+
+
+@pytest.fixture
+def state(supervisord, states):
+    """Function that applies one state."""
+
+    def apply(function, **arguments):
+        found = states[f"supervisord.{function}"](**arguments, **supervisord.where)
+        assert found.comment
+        return found
+
+    return apply
+
+
+@pytest.fixture
+def prove(state):
+    """Apply a state that changes something: test mode says the same, and again nothing changes."""
+
+    def apply(function, **arguments):
+        predicted = state(function, **arguments, test=True)
+        real = state(function, **arguments)
+        assert real.result is True, real.comment
+        assert predicted.result is None, predicted.comment
+        assert predicted.changes == real.changes
+        assert real.changes
+        again = state(function, **arguments)
+        assert again.result is True, again.comment
+        assert again.changes == {}
+        return real
+
+    return apply
+
+
+@pytest.fixture
+def fails(state):
+    """Apply a state that cannot succeed; what it says."""
+
+    def apply(function, **arguments):
+        real = state(function, **arguments)
+        assert real.result is False
+        return real
+
+    return apply
