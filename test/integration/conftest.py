@@ -21,7 +21,9 @@ def site(request):
     name = "int-" + request.module.__name__.rpartition("test_")[2].replace("_", "-")
     with boot(name, image=ensure(SITE)) as host:
         put_checkout(host)
-        yield Server(host)
+        server = Server(host)
+        server.apply()  # it has a name and an address of its own now
+        yield server
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def test_nothing_drifts_by_itself(site):
 @pytest.mark.parametrize(
     "path",
     [
-        "/etc/nginx/sites-enabled/guestbook.conf",
+        "/etc/nginx/django.d/guestbook.conf",
         "/etc/supervisor/supervisord.conf",
         "/etc/django/guestbook/manage",
         "/etc/logrotate.d/django-guestbook",

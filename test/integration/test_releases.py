@@ -63,7 +63,7 @@ class Visitors:
                 answer = self.host.get(self.path)
                 (self.answers if answer.status == 200 else self.failed).append(answer.text)
             except (OSError, http.client.HTTPException) as error:
-                self.failed.append(repr(error))
+                self.failed.append(f"{time.strftime('%X')} {error!r}")
             time.sleep(0.02)
 
 
@@ -163,7 +163,7 @@ def test_environment_reaches_the_processes_without_a_new_release(server):
     assert outcome.changed == predicted.changed
     assert server.live()[0] == release
     assert server.live()[1] != instance
-    assert whoami(server)["marker"] == "second"
+    assert whoami(server)["release_marker"] == "second"
     server.assert_settled()
 
 
@@ -206,7 +206,7 @@ def test_slow_request_is_finished_by_the_old_release(server):
     switched.join()
     visitor.join()
     assert got[0].status == 200
-    assert whoami(server)["marker"] == "third"
+    assert whoami(server)["release_marker"] == "third"
 
 
 def test_new_requirement_is_a_new_environment(server):
