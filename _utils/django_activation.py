@@ -484,6 +484,7 @@ class Activation(django_deployment.Deployment):
         output = self._log_tail(definition, before)
         if self.layout.live_instance() != instance:
             self.manager.discard(name)
+            path.unlink(missing_ok=True)
         raise StepError(
             self.redact(
                 f"The new release is not healthy and does not go live: {reason}\n{output}".rstrip()
