@@ -242,6 +242,7 @@ def test_settings_that_cannot_be_imported(server):
     )
     assert_refused(server, "no cheese")
     restore(server)
+    server.apply()
     server.assert_settled()
 
 
@@ -268,6 +269,7 @@ def test_package_that_does_not_exist(server):
     server.run(f"echo 'no-such-package-anywhere==1.0' >>{SOURCE}/requirements.txt")
     assert_refused(server, "no-such-package-anywhere")
     restore(server)
+    server.apply()
     server.assert_settled()
 
 
