@@ -149,9 +149,11 @@ def seal(path, gid):
 
 
 def remove_tree(path):
-    """Remove a folder and all in it; nothing to do when it is not there."""
-    if os.path.isdir(path):
+    """Remove a folder and all in it, or a file; nothing to do when it is not there."""
+    if os.path.isdir(path) and not os.path.islink(path):
         shutil.rmtree(path)
+    else:
+        pathlib.Path(path).unlink(missing_ok=True)
 
 
 class Layout:

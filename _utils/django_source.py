@@ -127,9 +127,13 @@ class _Git:
 
 
 def _update_mirror(mirror, location, wanted, env):
-    """Bring the bare repository ``mirror`` to where it holds the commit ``wanted``."""
-    if not (mirror / "HEAD").exists():
-        run(["git", "init", "--quiet", "--bare", str(mirror)], env=env)
+    """
+    Bring the bare repository ``mirror`` to where it holds the commit ``wanted``. Nobody else works in
+    it, so whatever a git that was killed left there is completed, and its locks are void.
+    """
+    for lock in mirror.rglob("*.lock"):
+        lock.unlink()
+    run(["git", "init", "--quiet", "--bare", str(mirror)], env=env)
     git = ["git", f"--git-dir={mirror}"]
     fetch = [*git, "fetch", "--quiet", "--prune", "--force", "--", location]
     # A commit that no branch or tag holds any more is asked for by its name.

@@ -199,6 +199,14 @@ def test_sealing_does_not_wait_on_a_pipe(tmp_path, chowned):
     django_layout.seal(tree, 1234)
 
 
+def test_remove_tree_takes_what_a_killed_run_left_in_the_place_of_a_folder(tmp_path):
+    (tmp_path / "0123.constraints").touch()
+    (tmp_path / "link").symlink_to(tmp_path)
+    for name in os.listdir(tmp_path):
+        django_layout.remove_tree(tmp_path / name)
+    assert os.listdir(tmp_path) == []
+
+
 def test_remove_tree_takes_a_folder_that_is_not_there(tmp_path):
     django_layout.remove_tree(tmp_path / "none")
     (tmp_path / "a/b").mkdir(parents=True)

@@ -102,6 +102,18 @@ def test_second_fetch_takes_what_is_cached(repository, tmp_path):
     assert (tmp_path / "second/word").read_text() == "one"
 
 
+@pytest.mark.parametrize("left", ["packed-refs.lock", "config.lock", "refs/tags/v1.lock"])
+def test_cache_of_a_git_that_was_killed_is_used_on(repository, tmp_path, left):
+    mirror = tmp_path / "cache/repository.git"
+    (mirror / "refs/tags").mkdir(parents=True)
+    (mirror / "HEAD").write_text("ref: refs/heads/main\n")
+    (mirror / left).touch()
+    source = source_of(repository, "v1")
+    wanted = django_source.revision(source)
+    django_source.fetch(source, wanted, tmp_path / "release", tmp_path / "cache")
+    assert (tmp_path / "release/word").read_text() == "one"
+
+
 def test_checkout_does_not_keep_where_it_came_from(repository, tmp_path):
     (tmp_path / "cache").mkdir()
     source = source_of(repository)
