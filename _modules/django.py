@@ -397,7 +397,7 @@ def ensure_database(project, alias="default", test=False):
         raise CommandExecutionError(f"This host keeps no database {alias!r} of {project!r}")
     password = _secrets(project).get(f"database.{alias}.password", "")
     try:
-        steps = _database_steps(server["port"], wanted, password, absent_is_empty=test)
+        steps = _database_steps(server, wanted, password, test)
         changes = {wanted["name"]: [words for words, _, _ in steps]} if steps else {}
         if test or not steps:
             words = "would be mended" if steps else "is as wanted"
@@ -405,8 +405,8 @@ def ensure_database(project, alias="default", test=False):
         for where, database in (("server", "postgres"), ("database", wanted["name"])):
             statements = [statement for _, statement, place in steps if place == where]
             for statement in statements:
-                _psql(server["port"], database, statement + ";")
-        left = _database_steps(server["port"], wanted, password)
+                _psql(server, database, statement + ";")
+        left = _database_steps(server, wanted, password)
     except CommandError as error:
         text = str(error).replace(password, "**********") if password else str(error)
         raise CommandExecutionError(f"PostgreSQL: {text}") from None
@@ -416,24 +416,33 @@ def ensure_database(project, alias="default", test=False):
     return {"changes": changes, "comment": f"Database {wanted['name']} is mended."}
 
 
-def _database_steps(port, wanted, password, absent_is_empty=False):
+def _database_steps(server, wanted, password, test=False):
     try:
-        found = django_postgresql.parse(_psql(port, "postgres", django_postgresql.look(wanted)))
+        found = django_postgresql.parse(_psql(server, "postgres", django_postgresql.look(wanted)))
     except CommandError:
-        if not absent_is_empty:
+        if not test:
             raise
-        found = {}  # no server yet: in a real run it is installed before
+        if pathlib.Path(server["config_dir"], "postgresql.conf").exists():
+            return []  # the server does not run; a run starts it before it asks
+        found = {}  # there is no server yet; a run installs it before it asks
     inside = {}
     if found.get("database"):
         query = django_postgresql.inside(wanted)
-        inside = django_postgresql.parse(_psql(port, wanted["name"], query))
+        inside = django_postgresql.parse(_psql(server, wanted["name"], query))
     return django_postgresql.differences(wanted, password, found, inside)
 
 
-def _psql(port, database, script):
+def _psql(server, database, script):
+    # Not /usr/bin/psql, which is a wrapper that starts Perl first.
+    program = f"/usr/lib/postgresql/{server['version']}/bin/psql"
     options = ["--no-psqlrc", "--tuples-only", "--no-align", "--quiet", "--set=ON_ERROR_STOP=1"]
-    argv = ["psql", *options, f"--port={port}", f"--dbname={database}"]
-    environment = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PGCONNECT_TIMEOUT": "10"}
+    argv = [program, *options, f"--port={server['port']}", f"--dbname={database}"]
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "PGHOST": "/var/run/postgresql",
+        "PGCONNECT_TIMEOUT": "10",
+    }
     return run(argv, user="postgres", env=environment, stdin=script, timeout=120).stdout
 
 

@@ -46,10 +46,13 @@ class Activation(django_deployment.Deployment):
         tasks = [{"do": "inspect"}]
         if rules["check"] != "none":
             tasks.append({"do": "check", "deploy": rules["deploy_check"]})
+        if self.project["migrate"]["enabled"]:
+            tasks.append(self._question())
         answer = self.django(tasks, CHECK_TIMEOUT, "The release does not start")
         problems = self._unfit(answer)
         if problems:
             raise StepError(self.redact("\n".join(problems)))
+        self._database = answer.get("applied")
         self.layout.save_instance_record(instance, facts=answer["inspect"])
         return Outcome(changes, f"Instance {instance} passes its checks.")
 
@@ -105,6 +108,7 @@ class Activation(django_deployment.Deployment):
             answer = self.django(
                 [task], rules["timeout"], "The migration failed; the old release serves on"
             )
+            self._database = None
             changes = {"migrations": _as_names(answer["migrate"])}
         # Django may never apply some that are on disk, such as those of a router's other database.
         unused = self._pending() if pending else {}
@@ -338,18 +342,25 @@ class Activation(django_deployment.Deployment):
     def _asked(self, instance):
         """What the database says now, through the settings of ``instance`` (dict)."""
         facts = self.layout.instance_record(instance)["facts"]
-        task = {"do": "applied", "databases": self.project["migrate"]["databases"]}
-        user = self.project["superuser"]
-        if user and facts["user"]:
-            task["user"] = {**facts["user"], "name": user["username"]}
         answer = self.django(
-            [task], CHECK_TIMEOUT, "The database cannot be asked", instance=instance
+            [self._question(facts["user"])],
+            CHECK_TIMEOUT,
+            "The database cannot be asked",
+            instance=instance,
         )
         return answer["applied"]
 
+    def _question(self, user_columns=None):
+        """The task that asks for applied migrations and for the superuser."""
+        task = {"do": "applied", "databases": self.project["migrate"]["databases"]}
+        if self.project["superuser"]:
+            task["user"] = {**(user_columns or {}), "name": self.project["superuser"]["username"]}
+        return task
+
     def _pending(self):
         """Migrations that are not applied: ``{alias: [[app, name], …]}``."""
-        self._database = self._asked(self.instance)
+        if self._database is None:
+            self._database = self._asked(self.instance)
         record = self.layout.instance_record(self.instance)
         unused = record.get("unused") or {}
         pending = {}

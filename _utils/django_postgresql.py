@@ -72,7 +72,7 @@ SELECT json_build_object(
                          FROM aclexplode(coalesce(datacl, acldefault('d', datdba)))
                          WHERE grantee = (SELECT oid FROM pg_roles WHERE rolname = {owner})))
              FROM pg_database WHERE datname = {name}))
-"""
+"""  # noqa: S608 (both are quoted)
 
 
 INSIDE = """

@@ -78,7 +78,7 @@ def gunicorn_argv(app, module, names):
         f"--threads={app['threads']}",
         f"--timeout={app['timeout']}",
         f"--graceful-timeout={app['graceful_timeout']}",
-        "--worker-tmp-dir=/dev/shm",  # noqa: S108 (a heartbeat file must not wait for a disk)
+        "--worker-tmp-dir=/dev/shm",  # a heartbeat file must not wait for a disk
         "--umask=7",
         "--error-logfile=-",
         "--no-control-socket",

@@ -128,8 +128,8 @@ class _Git:
 
 def _update_mirror(mirror, location, wanted, env):
     """
-    Bring the bare repository ``mirror`` to where it holds the commit ``wanted``. Nobody else works in
-    it, so whatever a git that was killed left there is completed, and its locks are void.
+    Bring the bare repository ``mirror`` to where it holds the commit ``wanted``. Nobody else works
+    in it, so whatever a git that was killed left there is completed, and its locks are void.
     """
     for lock in mirror.rglob("*.lock"):
         lock.unlink()
@@ -263,9 +263,11 @@ def _file_digest(path):
 def _download(url, destination):
     temporary = destination.with_suffix(".part")
     try:
-        with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT) as answer:  # noqa: S310
-            with open(temporary, "wb") as stream:
-                shutil.copyfileobj(answer, stream, 1 << 20)
+        with (
+            urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT) as answer,
+            open(temporary, "wb") as stream,
+        ):
+            shutil.copyfileobj(answer, stream, 1 << 20)
     except (OSError, urllib.error.URLError) as error:
         temporary.unlink(missing_ok=True)
         raise SourceError(f"cannot download {_masked(url)}: {error}") from None
@@ -277,7 +279,7 @@ def _extract(package, destination):
     try:
         if zipfile.is_zipfile(package):
             with zipfile.ZipFile(package) as archive:
-                archive.extractall(destination)  # noqa: S202
+                archive.extractall(destination)
         else:
             argv = ["tar", "--extract", "--no-same-owner", f"--directory={destination}"]
             run([*argv, f"--file={package}"], timeout=GIT_TIMEOUT)

@@ -47,8 +47,8 @@ def installed(venv, lock):
 
 def is_complete(folder):
     """
-    Whether every file of a package is there in its size, by the RECORD in its ``.dist-info`` folder.
-    An installation that was killed may leave that folder without all of the rest.
+    Whether every file of a package is there in its size, by the RECORD in its ``.dist-info``
+    folder. An installation that was killed may leave that folder without all of the rest.
     """
     try:
         with open(folder / "RECORD", encoding="utf-8", newline="") as stream:

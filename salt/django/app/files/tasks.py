@@ -19,19 +19,11 @@ import traceback
 def inspect(request):
     """What the project is made of: settings that matter, its migrations, its user table."""
     from django.conf import settings
-    from django.contrib.auth import get_user_model
     from django.db import connections
     from django.db.migrations.loader import MigrationLoader
 
     loader = MigrationLoader(None, ignore_no_migrations=True)
     migrated = sorted(list(key) for key in loader.disk_migrations)
-    user = None
-    if "django.contrib.auth" in settings.INSTALLED_APPS:
-        model = get_user_model()
-        user = {
-            "table": model._meta.db_table,
-            "username": model._meta.get_field(model.USERNAME_FIELD).column,
-        }
     return {
         "django": __import__("django").get_version(),
         "settings": settings.SETTINGS_MODULE,
@@ -42,8 +34,21 @@ def inspect(request):
         "media_root": str(settings.MEDIA_ROOT or ""),
         "databases": {alias: connections[alias].vendor for alias in connections},
         "migrations": migrated,
-        "user": user,
+        "user": _user_columns(settings),
         "staticfiles": "django.contrib.staticfiles" in settings.INSTALLED_APPS,
+    }
+
+
+def _user_columns(settings):
+    """Where the database keeps users' names: ``{table, username}``; None without users."""
+    from django.contrib.auth import get_user_model
+
+    if "django.contrib.auth" not in settings.INSTALLED_APPS:
+        return None
+    model = get_user_model()
+    return {
+        "table": model._meta.db_table,
+        "username": model._meta.get_field(model.USERNAME_FIELD).column,
     }
 
 
@@ -77,9 +82,11 @@ def check(request):
 
 def applied(request):
     """
-    What the database says, without loading the project's applications: applied migrations and, for
-    each name in ``users``, whether that superuser is there.
+    What the database says: applied migrations of each of ``databases`` and, with ``user`` (name
+    and, where the project's applications are not loaded, table and username column), whether that
+    superuser is there.
     """
+    from django.conf import settings
     from django.db import connections
 
     answer = {"migrations": {}, "users": {}}
@@ -92,6 +99,9 @@ def applied(request):
             else:
                 answer["migrations"][alias] = []
     user = request.get("user")
+    if user and "table" not in user:
+        columns = _user_columns(settings)
+        user = columns and {**columns, **user}
     if user:
         connection = connections["default"]
         quote = connection.ops.quote_name
@@ -215,7 +225,7 @@ def superuser(request):
 
 
 def call(request):
-    """Any management command: ``name``, ``args`` (list) and ``options`` (dict); returns its output."""
+    """Any management command: ``name``, ``args`` (list), ``options`` (dict); returns its output."""
     import io
 
     from django.core.management import call_command
