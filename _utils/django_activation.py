@@ -90,7 +90,12 @@ class Activation(django_deployment.Deployment):
         if not self._ready():
             return Outcome({"migrations": "of the new release"}, "Migrations would be applied.")
         instance = self.instance
-        pending = self._pending()
+        try:
+            pending = self._pending()
+        except StepError as error:
+            if self.test:  # a run may start the database before it asks
+                return Outcome({}, str(error))
+            raise
         stamped = self.layout.instance_record(instance).get("migrated")
         if stamped and not pending:
             return Outcome({}, "Every migration is applied.")
@@ -121,7 +126,13 @@ class Activation(django_deployment.Deployment):
         wanted = self.project["superuser"]
         if not wanted:
             return Outcome({}, "The pillar names no superuser.")
-        if self._has_superuser(wanted["username"]):
+        try:
+            there = self._has_superuser(wanted["username"])
+        except StepError as error:
+            if self.test:
+                return Outcome({}, str(error))
+            raise
+        if there:
             return Outcome({}, f"Superuser {wanted['username']} is there.")
         changes = {"superuser": wanted["username"]}
         if self.test or not self._ready():
@@ -169,21 +180,23 @@ class Activation(django_deployment.Deployment):
             return Outcome({"live": "the new release"}, "The new release would go live.")
         definition = self.definitions["web"]
         name = django_process.program_name(self.name, "web", instance)
-        changes, others = self._web_differences(instance, name, definition)
-        if not changes:
+        changes, others, problem = self._web_differences(instance, name, definition)
+        if not changes and not problem:
             return Outcome({}, f"Instance {instance} serves.")
         if self.test:
-            return Outcome(changes, f"Instance {instance} would serve.")
+            return Outcome(changes, problem or f"Instance {instance} would serve.")
         if "started" in changes:
             self._start_web(instance, name, definition)
+        elif problem:
+            self._await_web(instance, name, definition, restart="restarted" in changes)
         django_layout.point(self.layout.socket, self.layout.instance_socket(instance))
         django_layout.point(self.layout.current, f"releases/{self.release_id}")
         django_layout.point(self.layout.live, f"instances/{instance}")
         for other in others:
             self._retire_web(other, definition)
-        left, _ = self._web_differences(instance, name, definition)
-        if left:
-            raise StepError(f"After the switch these are still not as wanted: {left}")
+        left, _, problem = self._web_differences(instance, name, definition)
+        if left or problem:
+            raise StepError(f"After the switch these are still not as wanted: {left or problem}")
         self._remember(instance)
         return Outcome(changes, f"Instance {instance} serves.")
 
@@ -478,6 +491,17 @@ class Activation(django_deployment.Deployment):
                 raise StepError(self.redact(f"{reason}\n{self._log_tail(definition)}"))
             time.sleep(0.2)
 
+    def _await_web(self, instance, name, definition, restart):
+        """Give a running process the time to become healthy; start it again if that is of use."""
+        path = self.layout.instance_socket(instance)
+        reason = django_health.wait(path, self.project["health"])
+        if reason is None:
+            return
+        if not restart:
+            raise StepError(self.redact(f"Instance {instance} runs but is not healthy: {reason}"))
+        self.manager.stop(name, definition["stopwaitsecs"])
+        self._start_web(instance, name, definition)
+
     def _start_web(self, instance, name, definition):
         path = self.layout.instance_socket(instance)
         log = definition["stdout_logfile"]
@@ -513,7 +537,11 @@ class Activation(django_deployment.Deployment):
             return ""
 
     def _web_differences(self, instance, name, definition):
-        """What keeps ``instance`` from being the one that serves, and the programs of others."""
+        """
+        What keeps ``instance`` from being the one that serves, the programs of others, and why it
+        is not healthy although it runs (None when it is). A wrong answer may come from a database
+        that starts with this run; only a process that does not answer at all is started again.
+        """
         programs = self.manager.programs()
         others = [other for other in programs if other != name and self._process(other) == "web"]
         changes = {}
@@ -521,8 +549,11 @@ class Activation(django_deployment.Deployment):
         running = programs.get(name, {}).get("running") and not self.manager.differs(
             name, definition
         )
-        if not running or django_health.ask(path, self.project["health"]):
+        problem = django_health.ask(path, self.project["health"]) if running else None
+        if not running:
             changes["started"] = name
+        elif problem and problem.startswith(django_health.NO_ANSWER):
+            changes["restarted"] = name
         links = (
             (self.layout.socket, str(path)),
             (self.layout.current, f"releases/{self.release_id}"),
@@ -534,7 +565,7 @@ class Activation(django_deployment.Deployment):
                 changes[link.name] = {"old": now, "new": target}
         if others:
             changes["stopped"] = sorted(others)
-        return changes, others
+        return changes, others, problem
 
     def _retire_web(self, name, definition):
         """Stop an old web process once its socket has no connection waiting to be accepted."""

@@ -6,6 +6,7 @@ import time
 
 POLL_SECONDS = 0.1
 REQUEST_TIMEOUT = 10
+NO_ANSWER = "no answer"  # how the reason begins when the process does not answer at all
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -46,7 +47,7 @@ def ask(path, health, timeout=REQUEST_TIMEOUT):
         connection.request("GET", health["path"], headers=headers)
         status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
-        return f"no answer on {path}: {error}"
+        return f"{NO_ANSWER} on {path}: {error}"
     finally:
         connection.close()
     if status in health["status"]:
