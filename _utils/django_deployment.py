@@ -76,8 +76,13 @@ class Deployment:
 
     @property
     def revision(self):
-        """The source revision (str) that the pillar means; asked for once in a run."""
+        """
+        The source revision (str) that the pillar means; asked for once in a run. Empty in test mode
+        where git is not installed yet: in a run it is by now.
+        """
         if self._revision is None:
+            if self.test and django_source.missing_program(self.project["source"]):
+                return ""
             try:
                 self._revision = django_source.revision(self.project["source"], self._deploy_key)
             except django_source.SourceError as error:
@@ -337,7 +342,7 @@ class Deployment:
         if source["kind"] == "pypi":
             return self.revision
         rev = source.get("rev")
-        return f"{source['kind']} {rev + ' ' if rev else ''}{self.revision[:12]}"
+        return " ".join(filter(None, (source["kind"], rev, self.revision[:12])))
 
     def _interpreter(self, required=True):
         wanted = self.project["python"]["interpreter"]

@@ -16,7 +16,7 @@ import urllib.error
 import urllib.request
 import zipfile
 
-from django_run import CommandError, build_environment, run
+from django_run import BASE_PATH, CommandError, build_environment, run
 
 GIT_TIMEOUT = 600
 DOWNLOAD_TIMEOUT = 60
@@ -40,6 +40,14 @@ def revision(source, deploy_key=None):
         Private key (PEM text) for git over SSH, or None.
     """
     return _KINDS[source["kind"]].revision(source, deploy_key)
+
+
+def missing_program(source):
+    """Name (str) of a program that ``revision`` needs and this host does not have, or None."""
+    if source["kind"] != "git":
+        return None
+    needed = ["git"] if re.match(r"(https?|file|git)://|/", source["location"]) else ["git", "ssh"]
+    return next((name for name in needed if not shutil.which(name, path=BASE_PATH)), None)
 
 
 def fetch(source, wanted, destination, cache, deploy_key=None):

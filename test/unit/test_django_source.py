@@ -123,6 +123,23 @@ def test_checkout_does_not_keep_where_it_came_from(repository, tmp_path):
     assert git(tmp_path / "release", "remote") == ""
 
 
+@pytest.mark.parametrize(
+    ("location", "there", "missing"),
+    [
+        ("https://git.example.org/x.git", {"git"}, None),
+        ("https://git.example.org/x.git", set(), "git"),
+        ("git@git.example.org:x.git", {"git"}, "ssh"),
+        ("ssh://git.example.org/x.git", {"git"}, "ssh"),
+        ("ssh://git.example.org/x.git", {"git", "ssh"}, None),
+        ("/srv/src/x", {"git"}, None),
+    ],
+)
+def test_programs_that_git_needs(monkeypatch, location, there, missing):
+    monkeypatch.setattr("shutil.which", lambda name, path: name if name in there else None)
+    assert django_source.missing_program(source_of(location)) == missing
+    assert django_source.missing_program({"kind": "path", "location": location}) is None
+
+
 def test_git_mistakes_are_told(repository, tmp_path):
     with pytest.raises(django_source.SourceError, match="no branch or tag 'v9'.*40 digits"):
         django_source.revision(source_of(repository, "v9"))
