@@ -21,6 +21,11 @@ def link(address: str) -> str:
     return f"dft-{address.rpartition('.')[2]}"
 
 
+def hardware_address(address: str) -> str:
+    """Always the same for an address, so that no neighbour remembers that of an earlier host."""
+    return "02:00:" + ":".join(f"{int(part):02x}" for part in address.split("."))
+
+
 def free_address(taken: set[str]) -> str:
     """The first address that no host has. Raises HostError when all are taken."""
     prefix = GATEWAY.rpartition(".")[0]
@@ -70,7 +75,8 @@ def attach(address: str) -> None:
     name = link(address)
     mtu = Path(f"/sys/class/net/{BRIDGE}/mtu").read_text().strip()
     command("ip", "netns", "add", name)
-    peer = ("peer", "name", "eth0", "mtu", mtu, "netns", name)
+    hardware = ("address", hardware_address(address))
+    peer = ("peer", "name", "eth0", *hardware, "mtu", mtu, "netns", name)
     command("ip", "link", "add", name, "mtu", mtu, "type", "veth", *peer)
     command("ip", "link", "set", name, "master", BRIDGE, "up")
     inside = f"""
