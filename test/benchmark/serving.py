@@ -7,6 +7,7 @@ load lasts five seconds and goes to the host's own address; those compared take 
 
 import re
 import statistics
+import subprocess
 import time
 
 VIEW = "/whoami/"
@@ -66,7 +67,7 @@ def processor(host, pids):
 
 
 def start_bare(host):
-    """Start a second Gunicorn of the live release on a TCP port; returns what stops it."""
+    """Start a second Gunicorn of the live release on a TCP port."""
     master = min(host.pids(r"gunicorn.*--bind|gunicorn.*-b "))
     words = host.read(f"/proc/{master}/cmdline").rstrip("\0").split("\0")
     directory = host.run(["readlink", f"/proc/{master}/cwd"]).stdout.strip()
@@ -74,7 +75,8 @@ def start_bare(host):
     words = [bound.sub(f"127.0.0.1:{BARE_PORT}", word) for word in words]
     environment = "/srv/django/guestbook/live/environment"
     argv = ["env", "-C", directory, WITH_ENVIRONMENT, environment, *words]
-    return host.start(argv, user="guestbook")
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return host.start(argv, user="guestbook", **silent)
 
 
 def report(host):
