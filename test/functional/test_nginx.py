@@ -1,0 +1,491 @@
+"""The site in Nginx, by a real Nginx over a real socket: what it passes on, serves and refuses."""
+
+import contextlib
+import gzip
+import http.client
+import http.server
+import json
+import os
+import pathlib
+import shutil
+import socket
+import socketserver
+import subprocess
+import threading
+import time
+
+import pytest
+from rendering import Rendering, grains
+
+NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+PROJECT = {
+    "source": {"path": "/srv/src"},
+    "domains": ["shop.test", "*.wild.test"],
+    "web": {
+        "max_body_size": "1K",
+        "trusted_proxies": ["127.0.0.2"],
+        "headers": {"X-Note": "it's a value"},
+        "locations": {
+            "/favicon.ico": {"alias": "@{path.static}/favicon.ico", "expires": "1d"},
+            "/gone": {"status": 410},
+            "/old/": {"redirect": "https://elsewhere.test/"},
+            "/big/": {"application": True, "max_body_size": "1M"},
+            "/private/": {"alias": "@{path.media}", "internal": True},
+        },
+    },
+}
+
+
+class Application(http.server.BaseHTTPRequestHandler):
+    """Answers with what it was asked."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path == "/broken":
+            self.close_connection = True
+            return
+        body = json.dumps({"path": self.path, "headers": dict(self.headers.items())}).encode()
+        self.send_response(200)
+        if self.path == "/accel":
+            self.send_header("X-Accel-Redirect", "/private/note.txt")
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET
+
+    def log_message(self, *_):
+        """Quiet."""
+
+
+class UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+
+    def get_request(self):
+        return self.socket.accept()[0], ("unix", 0)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Site:
+    """A running Nginx with one project's site."""
+
+    def __init__(self, root, port, tls_port):
+        self.root, self.port, self.tls_port = root, port, tls_port
+
+    def ask(self, path="/", host="shop.test", method="GET", source=None, body=None, **headers):
+        where = (source, 0) if source else None
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.port, timeout=10, source_address=where
+        )
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, body, {"Host": host, **names})
+        answer = connection.getresponse()
+        answer.text = answer.read()
+        connection.close()
+        return answer
+
+    def passed_on(self, path="/", **arguments):
+        """The headers that the application saw."""
+        answer = self.ask(path, **arguments)
+        assert answer.status == 200, answer.text
+        return json.loads(answer.text)["headers"]
+
+    def say(self, text):
+        """First line of the answer to a request that is sent as it is."""
+        with socket.create_connection(("127.0.0.1", self.port), 10) as stream:
+            stream.sendall(text)
+            return stream.makefile("rb").readline().decode().strip()
+
+
+def write_tree(root, files):
+    """The rendered files of Nginx, with their paths moved below ``root``."""
+    for name, content in files.items():
+        if not name.startswith("/etc/nginx/"):
+            continue
+        for old, new in (
+            ("/etc/nginx/", f"{root}/etc/nginx/"),
+            ("/var/log/nginx/", f"{root}/log/"),
+            ("/srv/django/", f"{root}/srv/"),
+            ("/run/nginx.pid", f"{root}/nginx.pid"),
+            ("user www-data;", "user root;" if os.geteuid() == 0 else ""),
+        ):
+            content = content.replace(old, new)
+        if name.endswith("/nginx.conf"):
+            kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+            paths = "".join(f"{kind}_temp_path {root}/tmp/{kind};" for kind in kinds)
+            content = content.replace("http {", "http {" + paths, 1)
+        path = pathlib.Path(f"{root}{name}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    (root / "etc/nginx/mime.types").write_text(
+        "types { text/html html; text/css css; image/svg+xml svg; font/woff2 woff2;"
+        " text/plain txt; application/pdf pdf; application/javascript js; }"
+    )
+    for folder in ("log", "tmp", "srv"):
+        (root / folder).mkdir(exist_ok=True)
+    return root / "etc/nginx/nginx.conf"
+
+
+def tried(root, files):
+    """What Nginx says of the rendered files."""
+    assert NGINX, "these tests need Nginx (apt-get install nginx)"
+    config = write_tree(root, files)
+    done = subprocess.run([NGINX, "-t", "-c", config, "-p", root], capture_output=True, text=True)
+    return done.returncode, done.stderr
+
+
+def certificate(root):
+    """A self-signed certificate and its key."""
+    paths = {"certificate": f"{root}/tls.pem", "key": f"{root}/tls.key"}
+    argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    argv += ["-nodes", "-subj", "/CN=shop.test", "-days", "2"]
+    argv += ["-keyout", paths["key"], "-out", paths["certificate"]]
+    subprocess.run(argv, check=True, capture_output=True)
+    return paths
+
+
+@contextlib.contextmanager
+def running(minion_opts, root, project):
+    assert NGINX, "these tests need Nginx (apt-get install nginx)"
+    port, tls_port = free_port(), free_port()
+    pillar = {
+        "nginx": {"port": port, "tls_port": tls_port, "worker_connections": 256},
+        "projects": {"shop": project},
+    }
+    rendering = Rendering(minion_opts, grains(ipv6=[]), {"django": pillar})
+    assert rendering.modules["django.config"]()["errors"] == []
+    config = write_tree(root, rendering.files())
+    shop = root / "srv/shop"
+    (shop / "static/css").mkdir(parents=True)
+    (shop / "shared/media").mkdir(parents=True)
+    server = UnixServer(str(root / "first.sock"), Application)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    (shop / "web.sock").symlink_to(root / "first.sock")
+    argv = [NGINX, "-c", config, "-p", root, "-g", "daemon off;"]
+    nginx = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
+    try:
+        for _ in range(200):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            assert nginx.poll() is None, nginx.stderr.read()
+            time.sleep(0.02)
+        yield Site(root, port, tls_port)
+    finally:
+        nginx.terminate()
+        nginx.wait()
+        nginx.stderr.close()
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def site(minion_opts, tmp_path_factory):
+    root = tmp_path_factory.mktemp("nginx")
+    root.chmod(0o755)
+    with running(minion_opts, root, PROJECT) as site:
+        shop = root / "srv/shop"
+        (shop / "secret.txt").write_text("not for the web")
+        style = "body { color: black }\n" * 100
+        (shop / "static/css/site.css").write_text(style)
+        (shop / "static/css/site.css.gz").write_bytes(gzip.compress(style.encode()))
+        (shop / "static/css/site.0123456789ab.css").write_text(style)
+        (shop / "static/photo.20240101.svg").write_text("<svg/>")
+        (shop / "static/letter.woff2").write_text("letters")
+        (shop / "static/favicon.ico").write_text("icon")
+        (shop / "static/.hidden").write_text("hidden")
+        for name in ("page.html", "picture.svg", "note.txt", "paper.pdf"):
+            (shop / "shared/media" / name).write_text("<script>1</script>")
+        yield site
+
+
+# The application
+
+
+def test_requests_reach_the_application(site):
+    answer = site.ask("/cart?item=1")
+    assert answer.status == 200
+    assert json.loads(answer.text)["path"] == "/cart?item=1"
+    assert answer.getheader("X-Note") == "it's a value"
+    assert "nginx/" not in answer.getheader("Server")
+
+
+def test_the_edge_overwrites_what_a_client_claims(site):
+    lies = {
+        "X_Forwarded_For": "6.6.6.6",
+        "X_Real_IP": "6.6.6.6",
+        "X_Forwarded_Proto": "https",
+        "X_Forwarded_Host": "evil.test",
+        "X_Forwarded_Port": "1",
+        "Forwarded": "for=6.6.6.6",
+        "Proxy": "http://evil.test/",
+    }
+    headers = site.passed_on(**lies)
+    assert "6.6.6.6" not in json.dumps(headers) and "evil" not in json.dumps(headers)
+    assert headers["X-Real-IP"] == headers["X-Forwarded-For"] == "127.0.0.1"
+    assert headers["X-Forwarded-Proto"] == "http"
+    assert headers["Host"] == headers["X-Forwarded-Host"] == "shop.test"
+
+
+def test_a_trusted_proxy_is_believed(site):
+    headers = site.passed_on(
+        source="127.0.0.2", X_Forwarded_For="6.6.6.6, 192.0.2.7", X_Forwarded_Proto="https"
+    )
+    assert headers["X-Real-IP"] == "192.0.2.7"
+    assert headers["X-Forwarded-Proto"] == "https"
+
+
+def test_a_trusted_proxy_cannot_invent_a_scheme(site):
+    headers = site.passed_on(source="127.0.0.2", X_Forwarded_Proto="javascript")
+    assert headers["X-Forwarded-Proto"] == "http"
+
+
+def test_connections_to_the_application_are_kept(site):
+    assert "close" not in site.passed_on().get("Connection", "")
+
+
+def test_the_socket_is_followed_at_each_connection(site):
+    """A switch renames the link; requests go to the new socket with no reload of Nginx."""
+    link = site.root / "srv/shop/web.sock"
+    old = os.readlink(link)
+
+    class Second(Application):
+        def do_GET(self):
+            self.send_response(202)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    server = UnixServer(str(site.root / "second.sock"), Second)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        fresh = link.with_name("new.sock")
+        fresh.symlink_to(site.root / "second.sock")
+        fresh.replace(link)
+        time.sleep(1.2)  # what Nginx keeps of the old one ends
+        assert site.ask().status == 202
+    finally:
+        fresh.symlink_to(old)
+        fresh.replace(link)
+        server.shutdown()
+        server.server_close()
+    time.sleep(1.2)
+    assert site.ask().status == 200
+
+
+@pytest.mark.parametrize("host", ["shop.test", "SHOP.test", "shop.test:8000", "a.wild.test"])
+def test_hosts_of_the_project(site, host):
+    assert site.ask(host=host).status == 200
+
+
+@pytest.mark.parametrize("host", ["evil.test", "127.0.0.1", "localhost", "notshop.test", "_"])
+def test_unknown_hosts_are_refused(site, host):
+    assert site.ask(host=host).status == 421
+
+
+def test_requests_without_a_host_are_refused(site):
+    assert site.say(b"GET / HTTP/1.0\r\n\r\n").split()[1] == "421"
+    assert site.say(b"GET / HTTP/1.1\r\n\r\n").split()[1] == "400"
+    assert site.say(b"GET / HTTP/1.1\r\nHost: \r\n\r\n").split()[1] in ("400", "421")
+
+
+def test_a_failing_application_gets_a_short_page(site):
+    answer = site.ask("/broken")
+    assert answer.status == 502
+    assert answer.getheader("Content-Type") == "text/plain"
+    assert answer.getheader("Retry-After") == "10"
+    assert b"not available at the moment" in answer.text
+
+
+def test_bodies_are_limited(site):
+    assert site.ask("/", method="POST", body=b"x" * 900).status == 200
+    assert site.ask("/", method="POST", body=b"x" * 2000).status == 413
+    assert site.ask("/big/", method="POST", body=b"x" * 2000).status == 200
+
+
+# Files
+
+
+def test_static_files_may_be_kept_for_a_while(site):
+    answer = site.ask("/static/css/site.css")
+    assert (answer.status, answer.getheader("Content-Type")) == (200, "text/css")
+    assert answer.getheader("Cache-Control") == "public, max-age=3600"
+    assert answer.getheader("X-Content-Type-Options") == "nosniff"
+    assert answer.getheader("X-Note") == "it's a value"
+
+
+def test_static_files_with_a_hash_may_be_kept_for_ever(site):
+    answer = site.ask("/static/css/site.0123456789ab.css")
+    assert answer.getheader("Cache-Control") == "public, max-age=31536000, immutable"
+    dated = site.ask("/static/photo.20240101.svg")
+    assert "immutable" not in dated.getheader("Cache-Control")
+
+
+def test_missing_static_files_are_not_to_be_kept(site):
+    answer = site.ask("/static/css/gone.0123456789ab.css")
+    assert answer.status == 404
+    assert answer.getheader("Cache-Control") is None
+
+
+def test_the_compressed_variant_is_served(site):
+    answer = site.ask("/static/css/site.css", Accept_Encoding="gzip")
+    packed = site.root / "srv/shop/static/css/site.css.gz"
+    assert answer.getheader("Content-Encoding") == "gzip"
+    assert answer.text == packed.read_bytes()
+
+
+def test_what_has_no_variant_is_compressed(site):
+    answer = site.ask("/static/css/site.0123456789ab.css", Accept_Encoding="gzip")
+    assert answer.getheader("Content-Encoding") == "gzip"
+    assert gzip.decompress(answer.text).startswith(b"body")
+
+
+def test_fonts_may_be_used_by_other_sites(site):
+    assert site.ask("/static/letter.woff2").getheader("Access-Control-Allow-Origin") == "*"
+    assert site.ask("/static/css/site.css").getheader("Access-Control-Allow-Origin") is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/static../secret.txt", "/static/../secret.txt", "/static/%2e%2e/secret.txt"]
+    + ["/static/..%2fsecret.txt", "/media../secret.txt", "/old../secret.txt"],
+)
+def test_no_path_leads_out_of_a_folder(site, path):
+    assert b"not for the web" not in site.ask(path).text
+
+
+@pytest.mark.parametrize("path", ["/.git/config", "/static/.hidden", "/a/.env", "/%2egit/config"])
+def test_hidden_files_are_refused(site, path):
+    assert site.ask(path).status == 404
+
+
+def test_well_known_paths_reach_the_application(site):
+    assert site.ask("/.well-known/security.txt").status == 200
+
+
+def test_folders_are_not_listed(site):
+    assert site.ask("/static/").status == 403
+    assert site.ask("/media/").status == 403
+
+
+def test_uploads_cannot_run_as_the_site(site):
+    for name in ("page.html", "picture.svg"):
+        answer = site.ask(f"/media/{name}")
+        assert answer.getheader("Content-Disposition") == "attachment"
+        assert "sandbox" in answer.getheader("Content-Security-Policy")
+        assert answer.getheader("X-Content-Type-Options") == "nosniff"
+    assert site.ask("/media/note.txt").getheader("Content-Disposition") is None
+    assert site.ask("/media/paper.pdf").getheader("Content-Security-Policy") is None
+
+
+def test_locations_of_the_pillar(site):
+    answer = site.ask("/favicon.ico")
+    assert (answer.text, answer.getheader("Cache-Control")) == (b"icon", "max-age=86400")
+    assert site.ask("/gone").status == 410
+    moved = site.ask("/old/page")
+    assert (moved.status, moved.getheader("Location")) == (301, "https://elsewhere.test/")
+
+
+def test_internal_locations_are_for_the_application_only(site):
+    assert site.ask("/private/note.txt").status == 404
+    assert site.ask("/accel").text == b"<script>1</script>"
+
+
+def test_requests_are_logged(site):
+    site.ask("/logged?please=1")
+    log = site.root / "log/shop.access.log"
+    for _ in range(80):
+        if "/logged?please=1" in log.read_text():
+            break
+        time.sleep(0.1)
+    line = next(line for line in log.read_text().splitlines() if "/logged" in line)
+    assert line.startswith("127.0.0.1 - - [") and ' shop.test "GET /logged' in line
+
+
+# TLS
+
+
+def test_http_is_sent_to_https(minion_opts, tmp_path):
+    tmp_path.chmod(0o755)
+    web = {"tls": {**certificate(tmp_path), "hsts": "365d"}}
+    project = {"source": {"path": "/srv/src"}, "domains": ["shop.test"], "web": web}
+    with running(minion_opts, tmp_path, project) as site:
+        answer = site.ask("/cart?item=1", method="POST")
+        assert answer.status == 308
+        assert answer.getheader("Location") == f"https://shop.test:{site.tls_port}/cart?item=1"
+        assert site.ask(host="evil.test").status == 421
+        argv = ["curl", "-sk", "-i", "--connect-to", f"::127.0.0.1:{site.tls_port}"]
+        for host, status in (("shop.test", "200"), ("evil.test", "421")):
+            url = f"https://{host}:{site.tls_port}/"
+            said = subprocess.run([*argv, url], capture_output=True, text=True, check=True).stdout
+            assert said.split()[1] == status
+            assert ("max-age=31536000" in said) == (host == "shop.test")
+            assert ('"X-Forwarded-Proto": "https"' in said) == (host == "shop.test")
+
+
+# What Nginx accepts
+
+
+MEAN = {
+    "no domain": {"source": {"path": "/srv/src"}},
+    "addresses": {"source": {"path": "/srv/src"}, "domains": ["10.0.0.11"]},
+    "long name": {"source": {"path": "/srv/src"}, "domains": ["a" * 60 + "." + "b" * 60 + ".test"]},
+    "urls": {
+        "source": {"path": "/srv/src"},
+        "static": {"url": "/a/b/c%20d/"},
+        "media": {"url": "/~media/"},
+    },
+    "elsewhere": {"source": {"path": "/srv/src"}, "static": {"url": "https://cdn.test/static/"}},
+    "root location": {
+        "source": {"path": "/srv/src"},
+        "web": {"locations": {"/": {"application": True, "read_timeout": "1h"}}},
+    },
+    "asgi": {
+        "source": {"path": "/srv/src"},
+        "app": {"asgi": True, "module": "shop.asgi"},
+        "web": {"websocket": True},
+    },
+    "header": {
+        "source": {"path": "/srv/src"},
+        "web": {"headers": {"Content-Security-Policy": "default-src 'self'; img-src *"}},
+    },
+    "proxy": {
+        "source": {"path": "/srv/src"},
+        "web": {
+            "trusted_proxies": ["2001:db8::/32", "10.0.0.0/8"],
+            "locations": {"/flower/": {"proxy": "http://127.0.0.1:5555"}},
+        },
+    },
+}
+
+
+@pytest.mark.parametrize("ipv6", [[], ["::1", "2001:db8::7"]])
+@pytest.mark.parametrize("system", ["Debian-12", "Debian-13", "Ubuntu-22.04", "Ubuntu-24.04"])
+@pytest.mark.parametrize("case", MEAN)
+def test_nginx_accepts_the_site(minion_opts, tmp_path, case, system, ipv6):
+    pillar = {
+        "nginx": {"port": free_port(), "tls_port": free_port()},
+        "projects": {"shop-2": MEAN[case]},
+    }
+    rendering = Rendering(minion_opts, grains(system, ipv6=ipv6), {"django": pillar})
+    assert rendering.modules["django.config"]()["errors"] == []
+    code, said = tried(tmp_path, rendering.files())
+    assert code == 0, said
+    assert "[warn]" not in said or os.geteuid() != 0, said
+
+
+def test_many_projects_share_one_nginx(minion_opts, tmp_path):
+    common = {"source": {"path": "/srv/src"}, "cache": {"engine": "none"}}
+    projects = {f"site{nr}": {**common, "domains": [f"site{nr}.test"]} for nr in range(60)}
+    projects["rest"] = common
+    pillar = {"nginx": {"port": free_port(), "tls_port": free_port()}, "projects": projects}
+    rendering = Rendering(minion_opts, grains(), {"django": pillar})
+    assert rendering.modules["django.config"]()["errors"] == []
+    code, said = tried(tmp_path, rendering.files())
+    assert (code, "[warn]" in said) == (0, False), said

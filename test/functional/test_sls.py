@@ -1,0 +1,282 @@
+"""Every SLS renders for every claimed system, to states that hold together, with no secret."""
+
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+import salt.utils.yaml
+from rendering import SYSTEMS, Rendering, grains
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SHELLCHECK = pathlib.Path(sys.executable).with_name("shellcheck")
+CANARY = "canary-secret-value"
+PILLARS = {
+    "smallest": {"projects": {"shop": {"source": {"path": "/srv/src"}}}},
+    "full": {
+        "nginx": {"settings": {"keepalive_timeout": "30s", "worker_priority": -2}},
+        "python": {"index_url": f"https://user:{CANARY}@packages.example.org/simple/"},
+        "postgresql": {
+            "hba": ["hostssl all backup 10.0.0.9/32 scram-sha-256"],
+            "settings": {"wal_level": "logical", "log_line_prefix": "%m [%p]"},
+        },
+        "redis": {"settings": {"tcp-keepalive": 60}},
+        "projects": {
+            "shop": {
+                "source": {"git": "git@git.example.org:shop.git", "deploy_key": CANARY},
+                "settings": "shop.settings",
+                "domains": ["shop.example.org", "*.shop.example.org"],
+                "database": {"password": CANARY, "extensions": ["pg_trgm"]},
+                "cache": {"password": CANARY, "persistence": "log"},
+                "env": {"PAYMENT_TOKEN": CANARY},
+                "secrets": {"PEPPER": CANARY, "salt": {"generate": 40}},
+                "files": {"shop/local.py": {"content": {"KEY": CANARY}}},
+                "superuser": {"password": CANARY},
+                "writable": ["data", "index/words"],
+                "processes": {"worker": {"manage": "rqworker", "count": 2}},
+                "timers": {
+                    "clean_up": {
+                        "command": ["echo", "100%", "two words", "@{path.data}", "@{release}"],
+                        "schedule": "daily",
+                        "env": {"LEVEL": "1"},
+                    }
+                },
+                "web": {
+                    "tls": {"certificate": "/etc/ssl/shop.pem", "key": "/etc/ssl/shop.key"},
+                    "headers": {"X-Note": "it's a value"},
+                    "websocket": True,
+                    "trusted_proxies": ["10.0.0.5", "192.0.2.0/24"],
+                    "locations": {
+                        "/favicon.ico": {"alias": "@{path.static}/favicon.ico", "expires": "1d"},
+                        "/docs/": {"alias": "/usr/share/doc"},
+                    },
+                },
+            },
+            "blog-2": {
+                "source": {"pypi": "blog==1.0"},
+                "settings": "blog.settings",
+                "manage": {"script": "blog-manage"},
+                "database": {"engine": "sqlite"},
+                "cache": {"engine": "locmem"},
+            },
+        },
+    },
+}
+FILES = sorted(
+    ".".join(path.relative_to(ROOT / "salt").with_suffix("").parts).removesuffix(".init")
+    for path in (ROOT / "salt/django").rglob("*.sls")
+)
+
+
+@pytest.fixture(scope="module", params=[*SYSTEMS])
+def system(request):
+    return request.param
+
+
+@pytest.fixture(scope="module", params=["systemd", "unknown"])
+def init(request):
+    return request.param
+
+
+@pytest.fixture(scope="module", params=[*PILLARS])
+def rendering(minion_opts, system, init, request):
+    return Rendering(minion_opts, grains(system, init), {"django": PILLARS[request.param]})
+
+
+def test_it_renders_for_every_system(rendering):
+    assert rendering.errors == []
+    assert "shop: release is live" in rendering.ids()
+
+
+def test_ids_name_the_project(rendering):
+    """What is a project's own says so, so that two projects never share a state."""
+    for chunk in rendering.low:
+        if chunk.get("project"):
+            assert chunk["__id__"].startswith(chunk["project"] + ": ")
+
+
+def test_requisites_are_there(rendering):
+    known = {(chunk["state"], chunk["__id__"]) for chunk in rendering.low}
+    known |= {("sls", chunk["__sls__"]) for chunk in rendering.low}
+    for chunk in rendering.low:
+        for kind in ("require", "watch", "onchanges"):
+            for requisite in chunk.get(kind, []):
+                assert next(iter(requisite.items())) in known, chunk["__id__"]
+
+
+def test_the_release_waits_for_every_tier_before_it(rendering):
+    fetched = [chunk for chunk in rendering.low if chunk["fun"] == "source_fetched"]
+    tiers = rendering.modules["django.config"]()["tiers"]
+    before = tiers[: tiers.index("django.app.project")]
+    for chunk in fetched:
+        assert [item["sls"] for item in chunk["require"] if "sls" in item] == before
+
+
+def test_each_step_of_a_release_waits_for_the_one_before(rendering):
+    steps = [chunk for chunk in rendering.low if chunk["state"] == "django"]
+    steps = [chunk for chunk in steps if chunk["__sls__"] == "django.app.project"]
+    for project in rendering.modules["django.config"]()["projects"]:
+        own = [chunk for chunk in steps if chunk["project"] == project]
+        assert [chunk["fun"] for chunk in own] == [
+            "source_fetched",
+            "packages_installed",
+            "release_built",
+            "configured",
+            "checked",
+            "static_collected",
+            "migrated",
+            "tasks_done",
+            "tasks_done",
+            "superuser",
+            "release_live",
+            "processes_live",
+            "tasks_done",
+            "pruned",
+        ]
+        for earlier, later in zip(own, own[1:]):
+            assert {"django": earlier["__id__"]} in later["require"]
+
+
+def test_no_command_runs_when_nothing_changed(rendering):
+    for chunk in rendering.low:
+        assert chunk["state"] not in ("cmd", "module"), chunk["__id__"]
+        assert not {"unless", "onlyif", "creates", "parallel"} & set(chunk), chunk["__id__"]
+
+
+def test_packages_come_in_one_state(rendering):
+    found = [chunk for chunk in rendering.low if chunk["state"] == "pkg"]
+    assert [chunk["fun"] for chunk in found] == ["installed"]
+
+
+def test_no_secret_is_in_the_states(rendering):
+    assert CANARY not in json.dumps([rendering.high, rendering.low], default=str)
+
+
+def test_no_secret_is_in_a_file(rendering):
+    for path, content in rendering.files().items():
+        assert CANARY not in content, path
+
+
+def test_files_render(rendering):
+    for path, content in rendering.files().items():
+        assert "{{" not in content and "{%" not in content, path
+        assert "None" not in content.split(), path
+        assert content.endswith("\n"), path
+        first = "".join(content.splitlines(keepends=True)[:3])
+        assert "by django-formula" in first or path.endswith(".py"), path
+
+
+def test_scripts_are_shell(rendering):
+    for path, content in rendering.files().items():
+        if content.startswith("#!/bin/sh"):
+            argv = [SHELLCHECK, "--exclude=SC1091", "-"]
+            checked = subprocess.run(argv, input=content, text=True, capture_output=True)
+            assert checked.returncode == 0, f"{path}: {checked.stdout}{checked.stderr}"
+
+
+def test_modes_are_text(rendering):
+    """YAML reads 0711 as a number of another value."""
+    for chunk in rendering.low:
+        assert isinstance(chunk.get("mode", ""), str), chunk["__id__"]
+
+
+def test_services_follow_the_init_system(rendering, init):
+    named = {chunk["name"] for chunk in rendering.low}
+    running = {chunk["name"] for chunk in rendering.low if chunk["fun"] == "service_running"}
+    assert ("/etc/systemd/system/supervisor.service" in named) == (init == "systemd")
+    assert ("/etc/init.d/supervisor" in named) == (init != "systemd")
+    assert ("redis-server@shop" if init == "systemd" else "redis-server-shop") in running
+
+
+@pytest.mark.parametrize("sls", FILES)
+def test_each_file_renders_alone(minion_opts, sls):
+    rendering = Rendering(minion_opts, grains(), {"django": PILLARS["full"]}, sls)
+    assert rendering.errors == []
+    assert rendering.low
+
+
+@pytest.mark.parametrize("sls", FILES)
+@pytest.mark.parametrize("pillar", [{}, {"django": {"projects": {"shop": {"sauce": {}}}}}])
+def test_an_invalid_pillar_leaves_one_state(minion_opts, sls, pillar):
+    rendering = Rendering(minion_opts, grains(), pillar, sls)
+    assert rendering.errors == []
+    assert [(chunk["state"], chunk["fun"]) for chunk in rendering.low] == [("django", "valid")]
+
+
+def test_one_project_needs_few_states(minion_opts):
+    rendering = Rendering(minion_opts, grains(), {"django": PILLARS["smallest"]})
+    assert len(rendering.ids()) <= 60
+
+
+@pytest.mark.parametrize("cores, memory", [(1, 512), (2, 4096), (64, 262144)])
+def test_settings_follow_the_machine(minion_opts, cores, memory):
+    pillar = {"django": PILLARS["smallest"]}
+    files = Rendering(minion_opts, grains(cores=cores, memory=memory), pillar).files()
+    assert f"worker_processes {cores};" in files["/etc/nginx/nginx.conf"]
+    buffers = files["/etc/postgresql/15/main/conf.d/10-django-restart.conf"]
+    buffers = int(re.search(r"shared_buffers = '(\d+)MB'", buffers)[1])
+    assert memory // 20 <= buffers <= memory // 4
+
+
+def test_settings_that_need_a_restart_are_apart(minion_opts):
+    files = Rendering(minion_opts, grains(), {"django": PILLARS["full"]}).files()
+    restart, reload = (
+        files[f"/etc/postgresql/15/main/conf.d/{name}.conf"]
+        for name in ("10-django-restart", "20-django-reload")
+    )
+    assert "wal_level = 'logical'" in restart and "wal_level" not in reload
+    assert "log_line_prefix = '%m [%p]'" in reload and "work_mem" not in restart
+
+
+def test_pg_hba_lets_a_role_into_its_own_database_only(minion_opts):
+    files = Rendering(minion_opts, grains(), {"django": PILLARS["full"]}).files()
+    lines = files["/etc/postgresql/15/main/pg_hba.conf"].splitlines()
+    assert [line for line in lines if not line.startswith("#")] == [
+        "local all postgres peer",
+        "hostssl all backup 10.0.0.9/32 scram-sha-256",
+        "host shop shop 127.0.0.1/32 scram-sha-256",
+        "host shop shop ::1/128 scram-sha-256",
+    ]
+
+
+def test_timers_are_quoted_for_cron(minion_opts):
+    files = Rendering(minion_opts, grains(), {"django": PILLARS["full"]}).files()
+    line = files["/etc/cron.d/django-shop"].splitlines()[-1]
+    command = (
+        "shop /usr/local/lib/django-formula/run-timer shop clean_up 3600"
+        " /srv/django/shop/live/environment.timer-clean_up /srv/django/shop/current/source"
+        r" echo 100\% 'two words' /srv/django/shop/shared/data current"
+    )
+    assert line.endswith(command)
+
+
+def test_the_host_map_decides_what_a_host_gets(minion_opts):
+    password = {"password": "x" * 20}
+    project = {"source": {"path": "/srv/src"}, "database": password, "cache": password}
+    project["secrets"] = {"SECRET_KEY": "y" * 50}
+    pillar = {
+        "hosts": {
+            "host1": {"address": "10.0.0.11", "roles": ["database"]},
+            "host2": {"address": "10.0.0.12", "roles": ["app", "web", "worker", "cache"]},
+        },
+        "projects": {"shop": project},
+    }
+    found = {
+        name: {
+            chunk["__sls__"]
+            for chunk in Rendering(minion_opts, grains(id=name), {"django": pillar}).low
+        }
+        for name in pillar["hosts"]
+    }
+    shared = {"django.valid", "django.host", "django.host.secrets"}
+    assert found["host1"] == {*shared, "django.database.postgresql"}
+    assert "django.database.postgresql" not in found["host2"]
+    assert found["host2"] > {*shared, "django.cache.redis", "django.web.nginx"}
+
+
+def test_the_top_file_names_a_state_that_is_there():
+    top = salt.utils.yaml.safe_load((ROOT / "salt/top.sls").read_text())
+    assert top == {"base": {"*": ["django"]}}
+    assert "django" in FILES
