@@ -8,6 +8,7 @@ include:
 
 {%- if 'django.app.project' in django.tiers %}
   - django.host
+  - django.app.project
 
 {%- for name, project in django.projects.items() %}
 
