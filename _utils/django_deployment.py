@@ -272,7 +272,7 @@ class Deployment:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.unlink(missing_ok=True)
             entry = self.project_file(name)
-            django_layout.write_atomic(path, text, entry["mode"], self._uid, self._gid)
+            django_layout.write_atomic(path, text, int(entry["mode"], 8), self._uid, self._gid)
         for link in self.project["links"]:
             path = self._inside(link["link"])
             if path.is_dir() and not path.is_symlink():
@@ -304,7 +304,7 @@ class Deployment:
                 for name, text in environments.items()
             },
             **{
-                path: (text, self.project_file(path)["mode"], 0, self._gid)
+                path: (text, int(self.project_file(path)["mode"], 8), 0, self._gid)
                 for path, text in self._files("host", self.names(instance)).items()
             },
         }
