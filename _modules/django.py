@@ -7,6 +7,7 @@ would be done. Failures raise; secrets are never part of an argument, an answer 
 """
 
 import contextlib
+import copy
 import grp
 import hashlib
 import pathlib
@@ -531,11 +532,10 @@ def _steer(name, wanted, test):
 
 
 def _differing(found, wanted):
-    """A service that is not there yet comes with its package, in the other state."""
     return {
         aspect: {"old": found[aspect], "new": value}
         for aspect, value in wanted.items()
-        if value is not None and (found[aspect] != value or not found["there"])
+        if value is not None and found[aspect] != value
     }
 
 
@@ -617,11 +617,12 @@ def install_tool(name, requirements, test=False):
 
 def _resolved():
     """``{"full": configuration with secrets, "public": without}``, worked out once per pillar."""
-    key = django_layout.digest(__pillar__.get("django"))
+    pillar = __pillar__.get("django")
     cached = __context__.get(RESOLVED)
-    if cached is None or cached["key"] != key:
+    if cached is None or cached["pillar"] != pillar:
         full = django_config.load(__pillar__, __grains__, _read_parameter)
-        cached = {"key": key, "full": full, "public": django_config.public(full)}
+        public = django_config.public(full)
+        cached = {"pillar": copy.deepcopy(pillar), "full": full, "public": public}
         __context__[RESOLVED] = cached
     return cached
 

@@ -198,7 +198,14 @@ def test_each_file_renders_alone(minion_opts, sls):
 
 
 @pytest.mark.parametrize("sls", FILES)
-@pytest.mark.parametrize("pillar", [{}, {"django": {"projects": {"shop": {"sauce": {}}}}}])
+@pytest.mark.parametrize(
+    "pillar",
+    [
+        {},
+        {"django": {"projects": {"shop": {"sauce": {}}}}},
+        {"django": {"projects": {"shop": {"env": {"A": 1, 3: 4, ("a", 1): 5}}}}},
+    ],
+)
 def test_an_invalid_pillar_leaves_one_state(minion_opts, sls, pillar):
     rendering = Rendering(minion_opts, grains(), pillar, sls)
     assert rendering.errors == []
