@@ -311,7 +311,9 @@ class Deployment:
         differing = [
             path for path, entry in wanted.items() if django_layout.file_differences(path, *entry)
         ]
-        if not differing:
+        record = {"release": self.release_id, "venv": self.venv}
+        recorded = record.items() <= self.layout.instance_record(instance).items()
+        if recorded and not differing:
             return Outcome({}, f"The configuration of instance {instance} is in place.")
         changes = {"instance": instance, "files": sorted(differing)}
         changed = self._changed_variables(environments["environment"])
@@ -324,7 +326,7 @@ class Deployment:
         for path in differing:
             pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
             django_layout.write_atomic(path, *wanted[path])
-        self.layout.save_instance_record(instance, release=self.release_id, venv=self.venv)
+        self.layout.save_instance_record(instance, **record)
         return Outcome(changes, f"Instance {instance} is configured.")
 
     # Helpers

@@ -1,0 +1,48 @@
+"""Steps of a release, continued where a run was killed."""
+
+import os
+import pwd
+import types
+
+import pytest
+from django_deployment import Deployment
+
+
+@pytest.fixture
+def deployment(resolve_project, tmp_path, monkeypatch):
+    """A project in a folder of its own, with a release that is built."""
+    for name in ("chown", "fchown"):
+        monkeypatch.setattr(os, name, lambda *_, **__: None)
+    source = tmp_path / "src"
+    source.mkdir()
+    configuration = resolve_project(source={"path": str(source)}, settings="shop.settings")
+    project = configuration["projects"]["shop"]
+    paths = {name: str(tmp_path / name) for name in project["paths"]}
+    project.update(user=pwd.getpwuid(os.getuid()).pw_name, paths=paths)
+    names = [*project["secret_specs"], "SECRET_KEY"]
+    manager = types.SimpleNamespace(kind="supervisord", test=False)
+    made = Deployment(project, configuration["host"], dict.fromkeys(names, "x"), manager, None)
+    release = made.layout.release(made.release_id)
+    release.mkdir(parents=True)
+    made.layout.instances.mkdir()
+    (release / "venv").symlink_to("../../venvs/0123")
+    made.layout.save_record(made.release_id, stage="built", settings="shop.settings", wsgi="a")
+    return made
+
+
+def test_configuration_is_written_once(deployment):
+    assert deployment.configure().changes
+    assert deployment.configure().changes == {}
+
+
+def test_configuration_whose_record_was_not_written_any_more_is_continued(deployment):
+    deployment.configure()
+    record = deployment.layout.instance(deployment.instance) / "instance.json"
+    record.unlink()
+    deployment.test = True
+    assert deployment.configure().changes == {"instance": deployment.instance, "files": []}
+    assert not record.exists()
+    deployment.test = False
+    deployment.configure()
+    assert deployment.layout.instance_record(deployment.instance)["release"]
+    assert deployment.configure().changes == {}
