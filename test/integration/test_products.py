@@ -52,7 +52,7 @@ django:
         - {{name: search-index, manage: update_index, when: after}}
 
     talks:
-      source: {{pypi: 'pretalx=={PRETALX}'}}
+      source: {{pypi: 'pretalx[redis]=={PRETALX}'}}
       settings: pretalx.settings
       manage: {{module: pretalx}}
       python: {{packages: ['psycopg[binary]==3.3.9']}}
