@@ -295,6 +295,21 @@ def service_running(name, enable=None, reload=False):
     return _apply(name, "django.run_service", name=name, enable=enable)
 
 
+def service_reloaded(name):
+    """
+    A service of this host has read its configuration again when a state that this one watches has
+    changed.
+
+    .. code-block:: yaml
+
+        postgresql:
+          django.service_reloaded:
+            - watch:
+              - file: /etc/postgresql/15/main/pg_hba.conf
+    """
+    return {"name": name, "result": True, "changes": {}, "comment": "Nothing has changed for it."}
+
+
 def service_dead(name, enable=None):
     """
     A service of this host does not run.
@@ -309,7 +324,8 @@ def service_dead(name, enable=None):
 
 
 def mod_watch(name, sfun=None, reload=False, **_):
-    """What a ``watch`` requisite of :func:`service_running` does; other states only wait for it."""
-    if sfun != "service_running":
+    """What a ``watch`` requisite of a service does; other states only wait for what they watch."""
+    if sfun not in ("service_running", "service_reloaded"):
         return {"name": name, "result": True, "changes": {}, "comment": "Nothing to restart."}
+    reload = reload or sfun == "service_reloaded"
     return _apply(name, "django.renew_service", name=name, reload=reload)

@@ -10,11 +10,14 @@ import pathlib
 
 from django_run import BASE_PATH, CommandError, run, tail
 
+UNITS = pathlib.Path("/etc/systemd/system")
+# Where Debian's packages note which of their services were there, also after they are removed.
+REMEMBERED = pathlib.Path("/var/lib/systemd/deb-systemd-helper-enabled")
 SCRIPTS = pathlib.Path("/etc/init.d")
 RUNLEVELS = "rc[2345].d/S[0-9][0-9]"
 TIMEOUT = 600
 _PROPERTIES = ("LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload")
-_ENABLED = ("enabled", "enabled-runtime", "static", "generated", "alias", "indirect")
+_ENABLED = ("enabled", "static", "generated", "alias", "indirect")
 _RUNNING = ("active", "reloading", "activating")
 _ENVIRONMENT = {"PATH": BASE_PATH, "LANG": "C.UTF-8"}
 
@@ -29,7 +32,10 @@ def booted():
 
 
 def look(name):
-    """What is known of a service: ``{there, running, enabled}``, each bool."""
+    """
+    What is known of a service: ``{there, running, enabled}``, each bool, the last two None for one
+    that this host has never had. One whose package was removed is as it will be when that is back.
+    """
     return _look_at_unit(name) if booted() else _look_at_script(name)
 
 
@@ -51,20 +57,27 @@ def _look_at_unit(name):
     argv = ["systemctl", "show", f"--property={','.join(_PROPERTIES)}", f"{name}.service"]
     lines = run(argv, env=_ENVIRONMENT, timeout=TIMEOUT).stdout.splitlines()
     found = dict(line.split("=", 1) for line in lines if "=" in line)
-    return {
-        "there": found.get("LoadState") not in (None, "not-found"),
-        "running": found.get("ActiveState") in _RUNNING,
-        "enabled": found.get("UnitFileState") in _ENABLED,
-    }
+    running = found.get("ActiveState") in _RUNNING
+    if found.get("LoadState") not in (None, "not-found"):
+        return {
+            "there": True,
+            "running": running,
+            "enabled": found.get("UnitFileState") in _ENABLED,
+        }
+    linked = any(UNITS.glob(f"*.wants/{name}.service"))
+    if running or linked or (REMEMBERED / f"{name}.service.dsh-also").exists():
+        return {"there": False, "running": running or linked, "enabled": linked}
+    return {"there": False, "running": None, "enabled": None}
 
 
 def _look_at_script(name):
     script = SCRIPTS / name
-    there = os.access(script, os.X_OK)
-    asked = there and run([str(script), "status"], env=_ENVIRONMENT, timeout=TIMEOUT, check=False)
+    if not os.access(script, os.X_OK):
+        return {"there": False, "running": None, "enabled": None}
+    asked = run([str(script), "status"], env=_ENVIRONMENT, timeout=TIMEOUT, check=False)
     return {
-        "there": there,
-        "running": bool(asked) and asked.returncode == 0,
+        "there": True,
+        "running": asked.returncode == 0,
         "enabled": any(SCRIPTS.parent.glob(f"{RUNLEVELS}{name}")),
     }
 

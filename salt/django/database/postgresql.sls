@@ -10,7 +10,8 @@ include:
 {%- if postgresql %}
   - django.host
   - django.host.secrets
-{%- set cluster = 'postgresql@' ~ postgresql.version ~ '-main' %}
+{%- set unit = 'postgresql@' ~ postgresql.version ~ '-main' %}
+{%- set cluster = unit if django.host.init == 'systemd' else postgresql.service %}
 {%- set check = '/usr/local/lib/django-formula/check-postgresql ' ~ postgresql.version %}
 
 new PostgreSQL clusters are in UTF-8:
@@ -63,9 +64,9 @@ PostgreSQL lets in whom it should:
     - require:
       - pkg: packages are installed
 
-PostgreSQL starts with the host:
+PostgreSQL runs:
   django.service_running:
-    - name: {{ postgresql.service }}
+    - name: {{ cluster }}
     - enable: True
     - watch:
       - file: PostgreSQL has the settings of 10-django-restart
@@ -73,15 +74,14 @@ PostgreSQL starts with the host:
       - file: PostgreSQL has the settings of 20-django-reload
       - file: PostgreSQL lets in whom it should
 
-PostgreSQL runs:
-  django.service_running:
-    - name: {{ cluster if django.host.init == 'systemd' else postgresql.service }}
-    - reload: True
+PostgreSQL follows its settings:
+  django.service_reloaded:
+    - name: {{ cluster }}
     - watch:
       - file: PostgreSQL has the settings of 20-django-reload
       - file: PostgreSQL lets in whom it should
     - require:
-      - django: PostgreSQL starts with the host
+      - django: PostgreSQL runs
 
 {%- for database in postgresql.databases %}
 
@@ -90,7 +90,7 @@ PostgreSQL runs:
     - project: {{ database.project }}
     - alias: {{ database.alias }}
     - require:
-      - django: PostgreSQL runs
+      - django: PostgreSQL follows its settings
       - django: "{{ database.project }}: secrets are there"
 {%- endfor %}
 {%- endif %}
