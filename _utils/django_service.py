@@ -58,13 +58,11 @@ def _look_at_unit(name):
     lines = run(argv, env=_ENVIRONMENT, timeout=TIMEOUT).stdout.splitlines()
     found = dict(line.split("=", 1) for line in lines if "=" in line)
     running = found.get("ActiveState") in _RUNNING
-    if found.get("LoadState") not in (None, "not-found"):
-        return {
-            "there": True,
-            "running": running,
-            "enabled": found.get("UnitFileState") in _ENABLED,
-        }
     linked = any(UNITS.glob(f"*.wants/{name}.service"))
+    if found.get("LoadState") not in (None, "not-found"):
+        # A unit that runs without its file has no state but its links.
+        enabled = found["UnitFileState"] in _ENABLED if found.get("UnitFileState") else linked
+        return {"there": True, "running": running, "enabled": enabled}
     if running or linked or (REMEMBERED / f"{name}.service.dsh-also").exists():
         return {"there": False, "running": running or linked, "enabled": linked}
     return {"there": False, "running": None, "enabled": None}
