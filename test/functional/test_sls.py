@@ -190,6 +190,13 @@ def test_services_follow_the_init_system(rendering, init):
     assert ("redis-server@shop" if init == "systemd" else "redis-server-shop") in running
 
 
+def test_requests_of_a_site_are_not_for_every_user_to_read(minion_opts):
+    rendering = Rendering(minion_opts, grains(), {"django": PILLARS["smallest"]})
+    logs = [chunk for chunk in rendering.low if chunk["name"].startswith("/var/log/nginx/")]
+    assert logs
+    assert {(chunk["mode"], chunk["replace"]) for chunk in logs} == {("0640", False)}
+
+
 @pytest.mark.parametrize("sls", FILES)
 def test_each_file_renders_alone(minion_opts, sls):
     rendering = Rendering(minion_opts, grains(), {"django": PILLARS["full"]}, sls)

@@ -62,6 +62,18 @@ sites of projects have a directory:
 
 {%- for name in django.nginx.sites %}
 
+"{{ name }}: logs of Nginx are private":
+  file.managed:
+    - names:
+      - /var/log/nginx/{{ name }}.access.log
+      - /var/log/nginx/{{ name }}.error.log
+    - replace: False
+    - user: {{ django.nginx.user }}
+    - group: adm
+    - mode: '0640'
+    - require:
+      - pkg: packages are installed
+
 "{{ name }}: Nginx serves it":
   file.managed:
     - name: /etc/nginx/django.d/{{ name }}.conf
@@ -75,6 +87,7 @@ sites of projects have a directory:
     - require:
       - file: requests for unknown hosts are refused
       - file: sites of projects have a directory
+      - file: "{{ name }}: logs of Nginx are private"
 {%- endfor %}
 
 Nginx runs:
