@@ -332,12 +332,19 @@ class Deployment:
     # Helpers
 
     @property
+    def _account(self):
+        try:
+            return pwd.getpwnam(self.user)
+        except KeyError:
+            raise StepError(f"the system user {self.user!r} does not exist") from None
+
+    @property
     def _uid(self):
-        return pwd.getpwnam(self.user).pw_uid
+        return self._account.pw_uid
 
     @property
     def _gid(self):
-        return pwd.getpwnam(self.user).pw_gid
+        return self._account.pw_gid
 
     def _describe_revision(self):
         source = self.project["source"]

@@ -5,7 +5,7 @@ import pwd
 import types
 
 import pytest
-from django_deployment import Deployment
+from django_deployment import Deployment, StepError
 
 
 @pytest.fixture
@@ -46,3 +46,9 @@ def test_configuration_whose_record_was_not_written_any_more_is_continued(deploy
     deployment.configure()
     assert deployment.layout.instance_record(deployment.instance)["release"]
     assert deployment.configure().changes == {}
+
+
+def test_user_that_is_gone_is_told(deployment):
+    deployment.user = "nobody-of-that-name"
+    with pytest.raises(StepError, match="nobody-of-that-name"):
+        deployment.configure()
