@@ -24,6 +24,8 @@ TASKS = "salt://django/app/files/tasks.py"
 CHECK_TIMEOUT = 300
 COLLECT_TIMEOUT = 1800
 LEVELS = {"error": 40, "warning": 30}
+STARTING = ("STARTING", "start", "activating")  # as supervisord and systemd say it
+START_SECONDS = 5  # for a program that came up a moment ago, as after a restart of its manager
 DRAIN_SECONDS = 10
 
 
@@ -542,14 +544,15 @@ class Activation(django_deployment.Deployment):
         is not healthy although it runs (None when it is). A wrong answer may come from a database
         that starts with this run; only a process that does not answer at all is started again.
         """
-        programs = self.manager.programs()
+        programs = self._settled(name)
         others = [other for other in programs if other != name and self._process(other) == "web"]
         changes = {}
         path = self.layout.instance_socket(instance)
         running = programs.get(name, {}).get("running") and not self.manager.differs(
             name, definition
         )
-        problem = django_health.ask(path, self.project["health"]) if running else None
+        health = {**self.project["health"], "timeout": START_SECONDS}
+        problem = django_health.wait(path, health) if running else None
         if not running:
             changes["started"] = name
         elif problem and problem.startswith(django_health.NO_ANSWER):
@@ -566,6 +569,16 @@ class Activation(django_deployment.Deployment):
         if others:
             changes["stopped"] = sorted(others)
         return changes, others, problem
+
+    def _settled(self, name):
+        """The project's programs, once one that its manager is just starting has come up or not."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            programs = self.manager.programs()
+            starting = programs.get(name, {}).get("state") in STARTING
+            if not starting or time.monotonic() > deadline:
+                return programs
+            time.sleep(0.1)
 
     def _retire_web(self, name, definition):
         """Stop an old web process once its socket has no connection waiting to be accepted."""

@@ -2,8 +2,10 @@
 
 import json
 import re
+import struct
 import subprocess
 import tempfile
+import zlib
 from pathlib import Path
 
 import requests
@@ -12,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 CHECKOUT = "/root/django-formula"
 PILLAR = "/etc/django-formula/pillar/site.sls"
 SECRETS = "/etc/django-formula/secrets"
-TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
+TOKEN = re.compile(r'name="?csrfmiddlewaretoken"?[^>]*? value="?(\w+)')
 
 
 def repository_files():
@@ -190,3 +192,17 @@ class Browser:
     def login(self, path, username, password):
         """Log in at Django's own form, and return the answer."""
         return self.submit(path, {"username": username, "password": password, "next": "/next/"})
+
+
+def picture(size=8):
+    """A valid PNG of one colour."""
+
+    def chunk(kind, data):
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    head = struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0)
+    pixels = zlib.compress((b"\0" + b"\x20\x80\x40" * size) * size)
+    chunks = chunk(b"IHDR", head) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks

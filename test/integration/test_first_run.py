@@ -14,7 +14,7 @@ import pytest
 from test.hosts import boot
 
 from .machines import ensure
-from .server import PILLAR, ROOT, Browser, Server, copy, put_checkout
+from .server import PILLAR, ROOT, Browser, Server, copy, picture, put_checkout
 
 MESSAGE = "Grüße aus dem Test & <more>"
 KINDS = {
@@ -23,10 +23,7 @@ KINDS = {
     "without-systemd": {"image": "bookworm-ready", "systemd": False},
     "systemd-units": {"image": "bookworm-ready", "process_manager": "systemd"},
 }
-PNG = (
-    b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\6\0\0\0\x1f\x15\xc4\x89\0\0\0\rIDATx\x9cc"
-    b"\xf8\xff\xff?\0\5\xfe\2\xfe\xa7\x9a\xa0\xa0\0\0\0\0IEND\xaeB`\x82"
-)
+PNG = picture()
 
 
 def readme_command():

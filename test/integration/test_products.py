@@ -12,14 +12,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from test.hosts import boot
 
 from .machines import ensure
-from .server import Browser, Server, put_checkout
+from .server import Browser, Server, picture, put_checkout
 
 WAGTAIL = "7.0.3"
 PRETALX = "2025.2.2"
-PNG = (
-    b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\6\0\0\0\x1f\x15\xc4\x89\0\0\0\rIDATx\x9cc"
-    b"\xf8\xff\xff?\0\5\xfe\2\xfe\xa7\x9a\xa0\xa0\0\0\0\0IEND\xaeB`\x82"
-)
+PNG = picture()
 PILLAR = f"""\
 django:
   projects:
@@ -148,7 +145,7 @@ def test_wagtail_site_is_served(blog):
     page = blog.get("/")
     assert page.status_code == 200
     assert "Welcome to your new Wagtail site" in page.text
-    for asset in re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text):
+    for asset in re.findall(r'(?:src|href)="?(/static/[^">\s]+)', page.text):
         assert blog.get(asset).status_code == 200, asset
 
 
@@ -183,10 +180,10 @@ def test_wagtail_picture_is_uploaded_resized_and_served(server, blog):
 def test_pretalx_is_served_over_tls_only(server, talks):
     page = talks.get("/orga/login/")
     assert page.status_code == 200
-    for asset in re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text):
+    for asset in re.findall(r'(?:src|href)="?(/static/[^">\s]+)', page.text):
         assert talks.get(asset).status_code == 200, asset
     plain = server.host.get("/orga/login/", host="talks.example.org")
-    assert plain.status == 301
+    assert plain.status in (301, 308)
     assert plain.headers["Location"] == "https://talks.example.org/orga/login/"
 
 
