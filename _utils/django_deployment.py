@@ -19,6 +19,7 @@ import django_layout
 import django_namespace
 import django_process
 import django_references
+import django_secrets
 import django_source
 import django_venv
 from django_run import CommandError, build_environment, run
@@ -188,10 +189,7 @@ class Deployment:
 
     def redact(self, text):
         """``text`` without any secret of the project."""
-        for value in sorted(self.secrets.values(), key=len, reverse=True):
-            if len(value) >= 4:
-                text = text.replace(value, "**********")
-        return text
+        return django_secrets.redact(text, self.secrets.values())
 
     # Steps
 

@@ -3,14 +3,19 @@ Secrets of a project on this host: the pillar's, and those that it leaves out, w
 once and kept in a file that only root can read.
 """
 
+import json
 import os
 import pathlib
 import secrets
+import shlex
 import string
+import urllib.parse
 
 from django_layout import read_json, write_json
 
 FOLDER_MODE = 0o700
+MASK = "**********"
+SHORTEST = 4  # characters; to mask less would make a text unreadable and hide nothing
 ALPHABETS = {
     "letters": string.ascii_letters + string.digits,
     "hex": "0123456789abcdef",
@@ -78,3 +83,15 @@ def keep(folder, project, specs):
         fresh = {name: generate(specs[name]["generate"], specs[name]["format"]) for name in names}
         write_json(path, {**kept, **fresh}, mode=0o600)
     return names
+
+
+def redact(text, values):
+    """``text`` without any of the secret ``values``, also as URLs, JSON and a shell spell them."""
+    forms = set()
+    for value in values:
+        if len(value) >= SHORTEST:
+            forms |= {value, urllib.parse.quote(value, safe=""), urllib.parse.quote(value)}
+            forms |= {json.dumps(value)[1:-1], repr(value)[1:-1], shlex.quote(value)}
+    for form in sorted(forms, key=len, reverse=True):
+        text = text.replace(form, MASK)
+    return text

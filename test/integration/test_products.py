@@ -1,7 +1,6 @@
 """Real products, by pillar alone: a site made by Wagtail's own command, and pretalx from PyPI."""
 
 import datetime
-import json
 import re
 
 import pytest
@@ -217,6 +216,6 @@ def test_products_do_not_meet(server):
 
 
 def test_nothing_is_left_to_do(server):
-    assert json.dumps(server.call("django.validate")) == "[]"
+    assert server.call("django.validate")["errors"] == []
     server.assert_settled()
     assert "No changes" in server.bootstrap().stdout

@@ -1,7 +1,10 @@
 """Secrets are generated once, kept private, and never replaced."""
 
+import json
+import shlex
 import stat
 import string
+import urllib.parse
 
 import django_secrets
 import pytest
@@ -79,3 +82,32 @@ def test_projects_have_stores_of_their_own(tmp_path):
     for name in ("shop", "blog"):
         django_secrets.keep(tmp_path, name, SPECS)
     assert django_secrets.load(tmp_path, "shop") != django_secrets.load(tmp_path, "blog")
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "{}",
+        "postgresql://shop:{url}@127.0.0.1/shop",
+        '{{"password": "{json}"}}',
+        "PASSWORD={shell}",
+        "got {repr}",
+    ],
+)
+def test_secret_is_masked_however_it_is_spelt(spelling):
+    secret = "p'a\"ss$%\\@:/ word"
+    spelt = {
+        "url": urllib.parse.quote(secret, safe=""),
+        "json": json.dumps(secret)[1:-1],
+        "shell": shlex.quote(secret),
+        "repr": repr(secret),
+    }
+    text = spelling.format(secret, **spelt)
+    masked = django_secrets.redact(text, [secret, "other-secret"])
+    assert django_secrets.MASK in masked
+    assert "ss$%" not in masked and "ss%24" not in masked and " word" not in masked
+
+
+def test_longest_secret_is_masked_first_and_short_words_stay():
+    masked = django_secrets.redact("abcdef abcd xy", ["abcd", "abcdef", "xy", ""])
+    assert masked == f"{django_secrets.MASK} {django_secrets.MASK} xy"
