@@ -110,7 +110,7 @@ class Deployment:
 
     @property
     def record(self):
-        """Record (dict) of the wanted release; empty when it, or its source, is not on this host."""
+        """Record (dict) of the wanted release; empty when it or its source is not on this host."""
         return self.layout.record(self.release_id) if os.path.isdir(self.source) else {}
 
     @property

@@ -115,7 +115,7 @@ def test_no_user_reads_another_s_files(server, owner, stranger):
 
 def test_no_role_enters_another_s_database(server):
     url = "postgresql://second:{}@127.0.0.1/{}"
-    password = server.secret("second", "database.password")
+    password = server.secret("second", "database.default.password")
 
     def ask(database):
         argv = ["psql", url.format(password, database), "-Atc", "SELECT 1"]

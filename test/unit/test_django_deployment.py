@@ -23,7 +23,7 @@ def deployment(resolve_project, tmp_path, monkeypatch):
     manager = types.SimpleNamespace(kind="supervisord", test=False)
     made = Deployment(project, configuration["host"], dict.fromkeys(names, "x"), manager, None)
     release = made.layout.release(made.release_id)
-    release.mkdir(parents=True)
+    (release / "source").mkdir(parents=True)
     made.layout.instances.mkdir()
     (release / "venv").symlink_to("../../venvs/0123")
     made.layout.save_record(made.release_id, stage="built", settings="shop.settings", wsgi="a")
