@@ -6,8 +6,8 @@ import os
 # Only Nginx, root and the project can open the socket, and Nginx sets these headers itself.
 forwarded_allow_ips = "*"
 
-# Longer than Nginx keeps an idle connection (see the project's site), so that it is always Nginx who
-# closes one, and no request meets a connection that is being closed.
+# Longer than Nginx keeps an idle connection (see the project's site), so that it is always Nginx
+# who closes one, and no request meets a connection that is being closed.
 keepalive = 5
 
 

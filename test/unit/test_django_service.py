@@ -1,0 +1,134 @@
+"""Services, steered by systemd or by init scripts: what is asked, understood and run."""
+
+import subprocess
+
+import django_service
+import pytest
+from django_run import CommandError
+
+
+@pytest.fixture
+def systemd(monkeypatch, tmp_path):
+    """A host that systemd runs: ``shown`` is what systemctl says, ``called`` what was run."""
+    host = type("Host", (), {"shown": "", "called": [], "fails": None, "units": tmp_path / "units"})
+    host.called = []
+
+    def run(argv, **_):
+        host.called.append(argv)
+        if host.fails and host.fails in argv:
+            raise CommandError(argv, 1, "Job failed. See journalctl.", "exit status 1")
+        said = host.shown if argv[1] == "show" else "bind() failed: Address already in use\n"
+        return subprocess.CompletedProcess(argv, 0, said, "")
+
+    monkeypatch.setattr(django_service, "booted", lambda: True)
+    monkeypatch.setattr(django_service, "run", run)
+    monkeypatch.setattr(django_service, "UNITS", host.units)
+    monkeypatch.setattr(django_service, "REMEMBERED", tmp_path / "remembered")
+    return host
+
+
+def show(load, active, state):
+    return f"LoadState={load}\nActiveState={active}\nUnitFileState={state}\nNeedDaemonReload=no\n"
+
+
+@pytest.mark.parametrize(
+    "shown, found",
+    [
+        (("loaded", "active", "enabled"), (True, True, True)),
+        (("loaded", "inactive", "disabled"), (True, False, False)),
+        (("loaded", "failed", "enabled"), (True, False, True)),
+        (("loaded", "reloading", "static"), (True, True, True)),
+        (("loaded", "active", "enabled-runtime"), (True, True, False)),
+        (("masked", "inactive", "masked"), (True, False, False)),
+        (("not-found", "inactive", ""), (False, None, None)),
+        (("not-found", "active", ""), (False, True, False)),
+        (("loaded", "active", ""), (True, True, False)),
+    ],
+)
+def test_what_systemd_says(systemd, shown, found):
+    systemd.shown = show(*shown)
+    looked = django_service.look("nginx")
+    assert (looked["there"], looked["running"], looked["enabled"]) == found
+    assert systemd.called[0][0:2] == ["systemctl", "show"]
+    assert systemd.called[0][-1] == "nginx.service"
+
+
+def test_a_removed_package_comes_back_as_it_was(systemd):
+    systemd.shown = show("not-found", "inactive", "")
+    django_service.REMEMBERED.mkdir()
+    (django_service.REMEMBERED / "redis-server.service.dsh-also").touch()
+    assert django_service.look("redis-server") == {
+        "there": False,
+        "running": False,
+        "enabled": False,
+    }
+    wants = systemd.units / "multi-user.target.wants"
+    wants.mkdir(parents=True)
+    (wants / "redis-server.service").symlink_to("/lib/systemd/system/redis-server.service")
+    assert django_service.look("redis-server")["running"] is True
+
+
+@pytest.mark.parametrize(
+    "verb, commands",
+    [
+        ("start", [["systemctl", "daemon-reload"], ["systemctl", "start", "--quiet", "x.service"]]),
+        ("reload", [["systemctl", "reload", "--quiet", "x.service"]]),
+        ("stop", [["systemctl", "stop", "--quiet", "x.service"]]),
+    ],
+)
+def test_what_systemd_is_told(systemd, verb, commands):
+    django_service.act("x", verb)
+    assert systemd.called == commands
+
+
+def test_a_failure_has_the_last_words_of_the_service(systemd):
+    systemd.fails = "start"
+    with pytest.raises(django_service.ServiceError, match="Address already in use"):
+        django_service.act("nginx", "start")
+
+
+@pytest.fixture
+def scripts(monkeypatch, tmp_path):
+    """A host with init scripts: function that adds one."""
+    folder = tmp_path / "init.d"
+    folder.mkdir()
+    (tmp_path / "rc2.d").mkdir()
+    monkeypatch.setattr(django_service, "booted", lambda: False)
+    monkeypatch.setattr(django_service, "SCRIPTS", folder)
+
+    def add(name, body, enabled=False):
+        (folder / name).write_text(f"#!/bin/sh\n{body}\n")
+        (folder / name).chmod(0o755)
+        if enabled:
+            (tmp_path / "rc2.d" / f"S01{name}").symlink_to(folder / name)
+
+    add.folder = folder
+    return add
+
+
+def test_what_init_scripts_say(scripts):
+    scripts("nginx", "exit 0", enabled=True)
+    scripts("cron", "exit 3")
+    assert django_service.look("nginx") == {"there": True, "running": True, "enabled": True}
+    assert django_service.look("cron") == {"there": True, "running": False, "enabled": False}
+    assert django_service.look("none") == {"there": False, "running": None, "enabled": None}
+
+
+def test_init_scripts_are_run(scripts):
+    scripts("cron", 'echo "$1" >"$0.said"')
+    django_service.act("cron", "restart")
+    assert (scripts.folder / "cron.said").read_text() == "restart\n"
+
+
+def test_a_failing_init_script_has_the_last_words(scripts):
+    scripts("cron", "echo no crontab here; exit 1")
+    with pytest.raises(django_service.ServiceError, match="no crontab here"):
+        django_service.act("cron", "start")
+
+
+def test_links_of_runlevels(scripts):
+    assert django_service._commands("x", "enable") == [
+        ["update-rc.d", "x", "defaults"],
+        ["update-rc.d", "x", "enable"],
+    ]
+    assert django_service._commands("x", "disable") == [["update-rc.d", "x", "disable"]]
