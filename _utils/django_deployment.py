@@ -24,6 +24,7 @@ import django_source
 import django_venv
 from django_run import CommandError, build_environment, run
 
+GUNICORN_CONFIG = "salt://django/host/files/usr/local/lib/django-formula/gunicorn.conf.py"
 UV = "/opt/django-formula/uv/bin/uv"
 RESERVE_BYTES = 200 * 1024 * 1024
 _SETTINGS = re.compile(r"""["']DJANGO_SETTINGS_MODULE["']\s*[,\]]\s*=?\s*["']([\w.]+)["']""")
@@ -184,6 +185,7 @@ class Deployment:
             "definitions": self._definitions(""),
             "files": self._files("host", self.names()),
             "manager": self.manager.kind,
+            "gunicorn": self.read_file(GUNICORN_CONFIG),
         }
         return f"{self.release_id}-{django_layout.digest(configuration, self._key)}"
 

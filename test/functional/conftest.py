@@ -131,3 +131,8 @@ def fails(state):
         return real
 
     return apply
+
+
+def pytest_sessionfinish():
+    """Salt's log handlers outlive pytest's captured streams; that is nothing to be told of."""
+    logging.raiseExceptions = False

@@ -60,7 +60,7 @@ class Rendering:
         return {
             chunk["name"]: self.content(chunk)
             for chunk in self.low
-            if (chunk["state"], chunk["fun"]) == ("file", "managed")
+            if (chunk["state"], chunk["fun"]) == ("file", "managed") and "source" in chunk
         }
 
     def content(self, chunk):
