@@ -21,7 +21,7 @@ def deployment(resolve_project, tmp_path, monkeypatch):
     project.update(user=pwd.getpwuid(os.getuid()).pw_name, paths=paths)
     names = [*project["secret_specs"], "SECRET_KEY"]
     manager = types.SimpleNamespace(kind="supervisord", test=False)
-    made = Deployment(project, configuration["host"], dict.fromkeys(names, "x"), manager, None)
+    made = Deployment(project, configuration["host"], dict.fromkeys(names, "x"), manager, str)
     release = made.layout.release(made.release_id)
     (release / "source").mkdir(parents=True)
     made.layout.instances.mkdir()

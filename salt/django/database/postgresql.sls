@@ -47,7 +47,7 @@ PostgreSQL settings can be checked:
     - user: postgres
     - group: postgres
     - mode: '0644'
-    - check_cmd: {{ check }}
+    - check_cmd: {{ check }} settings
     - require:
       - pkg: packages are installed
       - file: PostgreSQL settings can be checked
@@ -61,8 +61,10 @@ PostgreSQL lets in whom it should:
     - user: postgres
     - group: postgres
     - mode: '0640'
+    - check_cmd: {{ check }} hba {{ postgresql.port }}
     - require:
       - pkg: packages are installed
+      - file: PostgreSQL settings can be checked
 
 PostgreSQL runs:
   django.service_running:
