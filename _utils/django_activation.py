@@ -130,7 +130,7 @@ class Activation(django_deployment.Deployment):
             return Outcome({}, "The pillar names no superuser.")
         try:
             there = self._has_superuser(wanted["username"])
-        except StepError as error:
+        except (StepError, OSError) as error:  # the source may be on its way, or the database
             if self.test:
                 return Outcome({}, str(error))
             raise

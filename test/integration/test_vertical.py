@@ -1,5 +1,7 @@
 """Another size of machine: what runs on it follows."""
 
+import re
+
 import pytest
 
 GRAINS = "/etc/salt/grains"
@@ -24,8 +26,8 @@ def maxmemory(site):
     """What Redis really limits itself to, in bytes."""
     port = str(site.call("django.config")["redis"]["instances"][0]["port"])
     env = {"REDISCLI_AUTH": site.secret("guestbook", "cache.password")}
-    said = site.run(["redis-cli", "-p", port, "config", "get", "maxmemory"], env=env).stdout
-    return int(said.split()[-1])
+    said = site.run(["redis-cli", "-p", port, "info", "memory"], env=env).stdout
+    return int(re.search(r"^maxmemory:(\d+)", said, re.M).group(1))
 
 
 def resize(site, cores, memory):
