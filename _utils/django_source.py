@@ -153,7 +153,9 @@ def _update_mirror(mirror, location, wanted, env):
 
 
 def _check_out(mirror, source, wanted, destination, env):
-    clone = ["git", "clone", "--quiet", "--no-checkout", "--local", str(mirror), str(destination)]
+    # Without hard links: the project is given its files, and must not get the mirror's with them.
+    clone = ["git", "clone", "--quiet", "--no-checkout", "--no-hardlinks"]
+    clone += [str(mirror), str(destination)]
     run(clone, env=env, timeout=GIT_TIMEOUT)
     tree = ["git", "-C", str(destination)]
     run([*tree, "-c", "advice.detachedHead=false", "checkout", "--quiet", wanted], env=env)
@@ -174,8 +176,15 @@ class _Path:
 
     @staticmethod
     def fetch(source, wanted, destination, cache, deploy_key):
-        excluded = shutil.ignore_patterns(*source["exclude"])
-        shutil.copytree(source["location"], destination, symlinks=True, ignore=excluded)
+        def left_out(folder, names):
+            paths = {name: os.path.join(folder, name) for name in names}
+            return [
+                name
+                for name, path in paths.items()
+                if _is_excluded(name, source["exclude"]) or _is_special(path)
+            ]
+
+        shutil.copytree(source["location"], destination, symlinks=True, ignore=left_out)
         if _tree_digest(destination, source["exclude"]) != wanted:
             raise SourceError(f"{source['location']} changed while it was copied; run again")
 
@@ -237,6 +246,11 @@ def _is_excluded(name, patterns):
     return any(pathlib.PurePath(name).match(pattern) for pattern in patterns)
 
 
+def _is_special(path):
+    """Whether ``path`` is a pipe, socket or device, which is no part of a source."""
+    return not (os.path.islink(path) or os.path.isfile(path) or os.path.isdir(path))
+
+
 def _tree_digest(root, exclude):
     """Digest (hex) of the names, modes that matter, links and contents below ``root``."""
     total = hashlib.sha256()
@@ -250,6 +264,8 @@ def _tree_digest(root, exclude):
             path = os.path.join(folder, name)
             if os.path.islink(path):
                 content = "-> " + os.readlink(path)
+            elif _is_special(path):
+                continue
             else:
                 executable = "x" if os.access(path, os.X_OK) else "-"
                 content = executable + _file_digest(path)
@@ -288,6 +304,9 @@ def _extract(package, destination):
         if zipfile.is_zipfile(package):
             with zipfile.ZipFile(package) as archive:
                 archive.extractall(destination)
+                for member in archive.infolist():
+                    if member.external_attr >> 16 & 0o100:  # the mode that a Unix zip kept
+                        os.chmod(os.path.join(destination, member.filename), 0o755)
         else:
             argv = ["tar", "--extract", "--no-same-owner", f"--directory={destination}"]
             run([*argv, f"--file={package}"], timeout=GIT_TIMEOUT)

@@ -114,6 +114,14 @@ def test_cache_of_a_git_that_was_killed_is_used_on(repository, tmp_path, left):
     assert (tmp_path / "release/word").read_text() == "one"
 
 
+def test_checkout_shares_no_file_with_the_cache(repository, tmp_path):
+    source = source_of(repository, "main")
+    commit = django_source.revision(source)
+    django_source.fetch(source, commit, tmp_path / "release", tmp_path)
+    objects = [path for path in (tmp_path / "repository.git/objects").rglob("*") if path.is_file()]
+    assert objects and all(path.stat().st_nlink == 1 for path in objects)
+
+
 def test_checkout_does_not_keep_where_it_came_from(repository, tmp_path):
     (tmp_path / "cache").mkdir()
     source = source_of(repository)
@@ -229,6 +237,14 @@ def test_folder_that_changes_while_it_is_copied_is_told(folder, tmp_path):
         django_source.fetch(source, before, tmp_path / "release", tmp_path)
 
 
+def test_pipes_in_a_folder_are_left_out(folder, tmp_path):
+    plain = django_source.revision(path_source(folder))
+    os.mkfifo(folder / "events")
+    assert django_source.revision(path_source(folder)) == plain
+    django_source.fetch(path_source(folder), plain, tmp_path / "release", tmp_path)
+    assert not (tmp_path / "release/events").exists()
+
+
 def test_folder_that_is_not_there(tmp_path):
     with pytest.raises(django_source.SourceError, match="does not exist"):
         django_source.revision(path_source(tmp_path / "none"))
@@ -249,6 +265,20 @@ def make_zip(path, members):
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in members.items():
             archive.writestr(name, content)
+
+
+def test_programs_in_a_zip_stay_programs(tmp_path):
+    package = tmp_path / "shop.zip"
+    with zipfile.ZipFile(package, "w") as archive:
+        for name, mode in (("shop/build", 0o755), ("shop/notes", 0o644)):
+            info = zipfile.ZipInfo(name)
+            info.external_attr = (0o100000 | mode) << 16
+            archive.writestr(info, "x")
+    source = archive_source(package)
+    wanted = django_source.revision(source)
+    django_source.fetch(source, wanted, tmp_path / "release", tmp_path)
+    assert os.access(tmp_path / "release/build", os.X_OK)
+    assert not (tmp_path / "release/notes").stat().st_mode & 0o111
 
 
 def archive_source(path):
