@@ -112,7 +112,10 @@ def keep_secrets(project, test=False):
     __context__.pop(DEPLOYMENTS, None)  # a new run asks the source for its revision again
     folder = django_config.PATHS["secrets"]
     missing = django_secrets.missing(specs, django_secrets.load(folder, project))
-    if not missing:
+    changes = {"generated": missing} if missing else {}
+    if django_secrets.exposed(folder, project):
+        changes["mode"] = f"{django_secrets.FILE_MODE:04o}"
+    if not changes:
         return {"changes": {}, "comment": "Every secret is there."}
     if not test:
         _lock(project)
@@ -121,7 +124,7 @@ def keep_secrets(project, test=False):
         except (OSError, ValueError) as error:
             raise CommandExecutionError(str(error)) from None
     words = "would be generated" if test else "generated"
-    return {"changes": {"generated": missing}, "comment": f"{len(missing)} secrets {words}."}
+    return {"changes": changes, "comment": f"{len(missing)} secrets {words}."}
 
 
 def fetch(project, test=False):

@@ -8,12 +8,14 @@ import os
 import pathlib
 import secrets
 import shlex
+import stat
 import string
 import urllib.parse
 
 from django_layout import read_json, write_json
 
 FOLDER_MODE = 0o700
+FILE_MODE = 0o600
 MASK = "**********"
 SHORTEST = 4  # characters; to mask less would make a text unreadable and hide nothing
 ALPHABETS = {
@@ -67,21 +69,29 @@ def load(folder, project):
     return read_json(store(folder, project))
 
 
+def exposed(folder, project):
+    """Whether others than root could read a project's generated secrets."""
+    path = store(folder, project)
+    return path.exists() and stat.S_IMODE(path.stat().st_mode) != FILE_MODE
+
+
 def keep(folder, project, specs):
-    """Generate what is missing and write it down; returns the names of the new secrets."""
+    """Generate what is missing and write it down, for root only; returns the new secrets' names."""
     os.makedirs(folder, mode=FOLDER_MODE, exist_ok=True)
     os.chmod(folder, FOLDER_MODE)
+    path = store(folder, project)
     kept = load(folder, project)
     names = missing(specs, kept)
     if names:
-        path = store(folder, project)
         if path.exists() and not kept:
             raise ValueError(
                 f"{path} holds secrets that cannot be read; mend it or move it away: "
                 "new secrets would lock the project out of its own data"
             )
         fresh = {name: generate(specs[name]["generate"], specs[name]["format"]) for name in names}
-        write_json(path, {**kept, **fresh}, mode=0o600)
+        write_json(path, {**kept, **fresh}, mode=FILE_MODE)
+    elif path.exists():
+        os.chmod(path, FILE_MODE)
     return names
 
 

@@ -55,6 +55,15 @@ def test_only_root_can_read_them(tmp_path):
     assert stat.S_IMODE(django_secrets.store(folder, "shop").stat().st_mode) == 0o600
 
 
+def test_store_that_others_could_read_is_closed_again(tmp_path):
+    django_secrets.keep(tmp_path, "shop", SPECS)
+    assert not django_secrets.exposed(tmp_path, "shop")
+    django_secrets.store(tmp_path, "shop").chmod(0o644)
+    assert django_secrets.exposed(tmp_path, "shop")
+    django_secrets.keep(tmp_path, "shop", SPECS)
+    assert not django_secrets.exposed(tmp_path, "shop")
+
+
 def test_what_the_pillar_gives_is_not_written_down(tmp_path):
     django_secrets.keep(tmp_path, "shop", SPECS)
     assert "from-pillar" not in django_secrets.store(tmp_path, "shop").read_text()
