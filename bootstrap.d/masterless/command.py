@@ -8,6 +8,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import ssl
 import sys
 import time
@@ -22,6 +23,7 @@ LOCK = 9  # the descriptor by which the shell part holds the lock
 SCRATCH = pathlib.Path("/run/django-formula")
 EXAMPLE = "examples/pillars/example.sls"
 ELSEWHERE = (301, 302, 303, 307, 308, 401, 403)
+LOCAL = "127.0.0.1"
 PATIENCE = 10  # seconds for the front door to answer
 NOISY = ("salt.pillar", "salt.template", "salt.utils.templates", "salt.renderers")
 
@@ -132,6 +134,16 @@ def patient_answer(config, name):
         time.sleep(0.1)
 
 
+class LocalTLS(http.client.HTTPSConnection):
+    """HTTPS to this host itself under the name of a site, which Nginx wants to hear first."""
+
+    def connect(self):
+        """Connect, whatever address the name has elsewhere and whoever signed the certificate."""
+        plain = socket.create_connection((LOCAL, self.port), self.timeout)
+        context = ssl._create_unverified_context()  # noqa: S323 - to ourselves, by address
+        self.sock = context.wrap_socket(plain, server_hostname=self.host)
+
+
 def answer(config, name):
     """
     Ask the front door of this host for a project's health page: (is well, words). What is asked of
@@ -141,16 +153,10 @@ def answer(config, name):
     project, nginx = config["projects"][name], config["nginx"]
     health = project["health"]
     url = urllib.parse.urlsplit(project["url"])
-    host = "127.0.0.1"
     connection = (
-        http.client.HTTPSConnection(
-            host,
-            nginx["tls_port"],
-            timeout=PATIENCE,
-            context=ssl._create_unverified_context(),  # noqa: S323 - to ourselves, by address
-        )
+        LocalTLS(url.hostname, nginx["tls_port"], timeout=PATIENCE)
         if project["web"]["tls"]
-        else http.client.HTTPConnection(host, nginx["port"], timeout=PATIENCE)
+        else http.client.HTTPConnection(LOCAL, nginx["port"], timeout=PATIENCE)
     )
     began = time.monotonic()
     try:

@@ -164,6 +164,18 @@ class Server:
         return tuple(link.rsplit("/", 1)[-1] for link in links)
 
 
+class NamedTLS(requests.adapters.HTTPAdapter):
+    """TLS to an address under a site's name, as if the name were in the DNS."""
+
+    def __init__(self, domain):
+        self.domain = domain
+        super().__init__()
+
+    def init_poolmanager(self, *words, **options):
+        """Name the site in every handshake."""
+        super().init_poolmanager(*words, server_hostname=self.domain, **options)
+
+
 class Browser:
     """A visitor from outside, with cookies, who fills in forms."""
 
@@ -174,6 +186,7 @@ class Browser:
         self.session = requests.Session()
         self.session.trust_env = False
         self.session.verify = False
+        self.session.mount("https://", NamedTLS(domain))
 
     def get(self, path="/", **options):
         """Ask for a page; redirects are followed."""
