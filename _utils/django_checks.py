@@ -322,16 +322,21 @@ def _has_null(value):
 
 
 def databases(projects):
-    """No database and no role that two projects share by accident."""
+    """No database and no role that two projects, or two databases of one, share by accident."""
     owner = {}
     for name, project in projects.items():
         for key, alias, entry in _databases(project):
             if entry["engine"] != "postgresql" or entry["host"]:
                 continue
             for field, value in zip(("name", "user"), _names(name, alias, entry)):
-                other, where = owner.setdefault((field, value), (name, key))
-                is_same = where == key if field == "name" else True
-                if other != name or not is_same:
+                other, where, password = owner.setdefault(
+                    (field, value), (name, key, entry["password"])
+                )
+                if (other, where) == (name, key):
+                    continue
+                # One role has one password; two databases of a project may say so on purpose.
+                is_meant = other == name and password and password == entry["password"]
+                if field == "name" or not is_meant:
                     text = f"expected one of its own, {value} is that of {other}:{where}"
                     yield name, f"{key}:{field}", text
 
@@ -476,7 +481,7 @@ def _names(name, alias, entry):
     """Name and role of a database, as the pillar gives them or as they are worked out."""
     base = name.replace("-", "_")
     own = base if alias == "default" else f"{base}_{alias}"[:63]
-    return entry["name"] or own, entry["user"] or base
+    return entry["name"] or own, entry["user"] or own
 
 
 def _places(given):

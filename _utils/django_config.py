@@ -212,7 +212,6 @@ def _nothing(host, errors):
         "host": host,
         "packages": [],
         "paths": dict(PATHS),
-        "uv": {},
         "supervisord": {},
         "postgresql": {},
         "redis": {},
@@ -329,7 +328,6 @@ def _config(fleet, host, hosts, projects, system):
         "host": host,
         "packages": [],
         "paths": dict(PATHS),
-        "uv": {"version": fleet["python"]["uv_version"]},
         "supervisord": {},
         "postgresql": {},
         "redis": {},
@@ -345,7 +343,6 @@ def _config(fleet, host, hosts, projects, system):
     managers = {project["process_manager"] for project in projects.values()}
     if roles & {"app", "worker"} and "supervisord" in managers:
         config["supervisord"] = {
-            "version": fleet["supervisord"]["version"],
             "log_level": fleet["supervisord"]["log_level"],
             "socket": "/run/supervisor.sock",
             "config": "/etc/supervisor/supervisord.conf",

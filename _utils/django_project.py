@@ -247,13 +247,14 @@ def _database(name, alias, given, fleet, host, paths):
     if engine == "none":
         return database
     base = name.replace("-", "_")
+    own = base if alias == "default" else f"{base}_{alias}"[:63]
     server = fleet["database_host"]
     managed = not given["host"]
     local = managed and (server is None or server["name"] == host["name"])
     address = given["host"] or ("127.0.0.1" if local else server["address"])
     database.update(
-        name=given["name"] or (base if alias == "default" else f"{base}_{alias}"[:63]),
-        user=given["user"] or base,
+        name=given["name"] or own,
+        user=given["user"] or own,
         host=address,
         port=given["port"] or (fleet["postgresql"]["port"] if managed else 5432),
         local=local,

@@ -136,7 +136,7 @@ def stack(config):
     if config["redis"]:
         parts.append("Redis")
     if config["supervisord"]:
-        parts.append(f"Supervisord {config['supervisord'].get('version') or ''}".strip())
+        parts.append("Supervisord")
     if config["nginx"]:
         parts.append("Nginx")
     return ", ".join(parts)

@@ -261,3 +261,20 @@ def test_every_secret_in_a_specification_has_a_pillar_key(resolve_project):
         "cache:password",
         "superuser:password",
     }
+
+
+def test_one_role_for_two_databases_needs_one_password(resolve_project):
+    twice = {"engine": "postgresql", "user": "shop"}
+    errors = resolve_project(databases={"archive": twice})["errors"]
+    assert [error.split(": ")[0] for error in errors] == [
+        "django:projects:shop:databases:archive:user"
+    ]
+    same = {"user": "shop", "password": "eight-letters"}
+    pillar = {"database": same, "databases": {"archive": {**same, "engine": "postgresql"}}}
+    assert resolve_project(**pillar)["errors"] == []
+
+
+def test_each_database_has_a_role_of_its_own(resolve_project):
+    shop = resolve_project(databases={"archive": {}})["projects"]["shop"]
+    roles = {alias: entry["user"] for alias, entry in shop["databases"].items()}
+    assert roles == {"default": "shop", "archive": "shop_archive"}
