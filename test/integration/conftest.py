@@ -8,6 +8,7 @@ from .machines import SITE, ensure
 from .server import Browser, Server, put_checkout
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Tests of one file share a host, so they run on one worker, unless they say otherwise."""
     for item in items:

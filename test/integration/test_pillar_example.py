@@ -29,7 +29,7 @@ def test_site_answers_at_its_domains(server):
 
 def test_locations(server):
     browser = Browser(server.host, DOMAIN)
-    assert browser.get("/favicon.ico").headers["Content-Type"] == "image/svg+xml"
+    assert browser.get("/favicon.svg").headers["Content-Type"] == "image/svg+xml"
     assert browser.get("/metrics").status_code == 404
     assert browser.get("/protected/checked").status_code == 404
     assert browser.get("/old/", allow_redirects=False).headers["Location"].endswith("/")
