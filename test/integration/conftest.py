@@ -1,6 +1,7 @@
 """What integration tests share: hosts started from frozen images, and who runs where."""
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from test.hosts import boot
 
@@ -8,12 +9,17 @@ from .machines import SITE, ensure
 from .server import Browser, Server, put_checkout
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Tests of one file share a host, so they run on one worker, unless they say otherwise."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+class ByHost(LoadScopeScheduling):
+    """Tests that share a host run on one worker: those of a file, or of a kind of first run."""
+
+    def _split_scope(self, nodeid):
+        file, _, test = nodeid.partition("::")
+        return test.rpartition("[")[2] if file.endswith("/test_first_run.py") else file
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """Called by pytest-xdist once, where tests run in parallel."""
+    return ByHost(config, log)
 
 
 @pytest.fixture(scope="module")

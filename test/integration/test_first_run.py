@@ -53,10 +53,7 @@ def follow_readme(server, tmp_path_factory):
     return server.run(["sh", "-ec", f"cd /root\n{command}"], timeout=900)
 
 
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param(kind, marks=pytest.mark.xdist_group(kind)) for kind in KINDS],
-)
+@pytest.fixture(scope="module", params=KINDS)
 def server(request, tmp_path_factory):
     """A server of each kind, after the first run of the command; `server.first` is its result."""
     kind = KINDS[request.param]
