@@ -79,7 +79,7 @@ django:
               port: '@{{database.port}}'
             redis: {{location: '@{{redis.url1}}', sessions: true}}
             celery: {{broker: '@{{redis.url2}}', backend: '@{{redis.url3}}'}}
-      superuser: {{email: chair@example.org}}
+      superuser: {{username: chair@example.org}}  # its users have no other name
       processes:
         jobs: {{command: celery -A pretalx.celery_app worker --loglevel info --concurrency 1}}
       timers:

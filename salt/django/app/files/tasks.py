@@ -40,7 +40,10 @@ def inspect(request):
 
 
 def _user_columns(settings):
-    """Where the database keeps users' names: ``{table, username}``; None without users."""
+    """
+    Where the database keeps users: ``{table, username, flags}``, the columns that are true of a
+    superuser; None without users.
+    """
     from django.contrib.auth import get_user_model
 
     if "django.contrib.auth" not in settings.INSTALLED_APPS:
@@ -49,7 +52,22 @@ def _user_columns(settings):
     return {
         "table": model._meta.db_table,
         "username": model._meta.get_field(model.USERNAME_FIELD).column,
+        "flags": [model._meta.get_field(name).column for name in _superuser_flags(model)],
     }
+
+
+def _superuser_flags(model):
+    """
+    Fields (list of str) that are true of a superuser who can log in. A model with a
+    ``create_superuser`` of its own may mean others by it, so of Django's only ``is_active`` counts.
+    """
+    from django.contrib.auth.models import UserManager
+
+    made_by = getattr(type(model._default_manager), "create_superuser", None)
+    own = made_by is not UserManager.create_superuser
+    names = ["is_active"] if own else ["is_active", "is_staff", "is_superuser"]
+    fields = {field.name for field in model._meta.concrete_fields}
+    return [name for name in names if name in fields]
 
 
 def _secret_key_problem(settings):
@@ -99,7 +117,7 @@ def applied(request):
             else:
                 answer["migrations"][alias] = []
     user = request.get("user")
-    if user and "table" not in user:
+    if user and "flags" not in user:
         columns = _user_columns(settings)
         user = columns and {**columns, **user}
     if user:
@@ -107,13 +125,14 @@ def applied(request):
         quote = connection.ops.quote_name
         with connection.cursor() as cursor:
             if user["table"] in connection.introspection.table_names(cursor):
+                columns = ", ".join(["1", *map(quote, user["flags"])])
                 cursor.execute(
-                    f"SELECT is_superuser, is_active FROM {quote(user['table'])}"  # noqa: S608
+                    f"SELECT {columns} FROM {quote(user['table'])}"  # noqa: S608
                     f" WHERE {quote(user['username'])} = %s",
                     [user["name"]],
                 )
                 row = cursor.fetchone()
-                answer["users"][user["name"]] = bool(row and row[0] and row[1])
+                answer["users"][user["name"]] = bool(row and all(row))
     return answer
 
 
@@ -202,11 +221,7 @@ def superuser(request):
     name = request["username"]
     existing = model._default_manager.filter(**{model.USERNAME_FIELD: name}).first()
     if existing is not None:
-        changed = [
-            flag
-            for flag in ("is_superuser", "is_staff", "is_active")
-            if hasattr(existing, flag) and not getattr(existing, flag)
-        ]
+        changed = [flag for flag in _superuser_flags(model) if not getattr(existing, flag)]
         for flag in changed:
             setattr(existing, flag, True)
         if changed:
