@@ -215,6 +215,7 @@ def test_bad_pillar_of_a_registered_server_changes_nothing():
     with boot("int-bad-pillar", image=ensure("bookworm-site")) as host:
         put_checkout(host)
         server = Server(host)
+        server.apply()  # it has a name and an address of its own now
         good = host.read(PILLAR)
         server.pillar(BROKEN)
         before = server.run(LISTING).stdout
