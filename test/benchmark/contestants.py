@@ -1,5 +1,6 @@
 """Three ways to do one job: a straight script, Salt's own states, and django-formula."""
 
+import abc
 import json
 import re
 import time
@@ -31,7 +32,7 @@ def headline(number):
     return f"Release {number} of the guestbook"
 
 
-class Contestant:
+class Contestant(abc.ABC):
     """One way to do the job."""
 
     name: str
@@ -78,9 +79,9 @@ class Contestant:
                 return answered
             time.sleep(0.02)
 
+    @abc.abstractmethod
     def assert_nothing_done(self, host):
         """The last run, which `measure.timed` made, changed nothing."""
-        raise NotImplementedError
 
 
 class Script(Contestant):

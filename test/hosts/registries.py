@@ -11,7 +11,7 @@ import os
 import re
 from pathlib import Path
 
-from .builder import command
+from .builder import HostError, command
 
 BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n", re.DOTALL)
@@ -19,8 +19,6 @@ PIP_FILES = ("/etc/pip.conf", "~/.pip/pip.conf", "~/.config/pip/pip.conf")
 PIP_KEYS = ("index-url", "extra-index-url", "trusted-host", "cert", "timeout", "retries", "proxy")
 NPM_KEYS = ("registry", "cafile", "proxy", "https-proxy", "noproxy")
 APT_KEYS = re.compile(r'^Acquire::(?:https?::|ftp::|Check-|Retries)[^\s]* "[^"]*";$', re.MULTILINE)
-DEFAULT_MIRROR = "http://deb.debian.org/debian"
-DEFAULT_SECURITY = "http://deb.debian.org/debian-security"
 
 
 def apt_options() -> str:
@@ -37,7 +35,9 @@ def apt_mirrors() -> tuple[str, str]:
     uris = [uri.rstrip("/") for uri in re.findall(r"https?://[^\s\]]+", text)]
     main = [uri for uri in uris if uri.endswith("/debian")]
     security = [uri for uri in uris if uri.endswith("/debian-security")]
-    return (main or [DEFAULT_MIRROR])[0], (security or [DEFAULT_SECURITY])[0]
+    if not (main and security):
+        raise HostError("this machine's apt has no source of Debian and its security updates")
+    return main[0], security[0]
 
 
 def apt_sources(suite: str) -> str:
