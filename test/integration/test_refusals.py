@@ -15,11 +15,13 @@ django:
       settings: config.settings
 """
 LISTENER = "import http.server as h; h.test(h.SimpleHTTPRequestHandler, port=80)"
-# What a run would write: everything but logs, and the Salt that it needs in any case.
+# What a run would write: everything but logs, the Salt that it needs in any case, and what running
+# services write by themselves.
 LISTING = (
     "find /etc /srv /opt /usr/local /var/lib /home /root -xdev -not -path '/root/*'"
     " -not -path '/etc/salt*' -not -path /usr/local/bin/salt-call"
     " -not -name '*.pyc' -not -name __pycache__ -not -path '/var/lib/systemd/*'"
+    " -not -path '/var/lib/postgresql/*' -not -path '/var/lib/redis/*'"
     " \\( -type d -printf '%p %m %U:%G\\n' -o -printf '%p %m %U:%G %s %T@\\n' \\) | sort;"
     " getent passwd; dpkg-query -W"
 )
