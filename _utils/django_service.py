@@ -58,7 +58,8 @@ def _look_at_unit(name):
     lines = run(argv, env=_ENVIRONMENT, timeout=TIMEOUT).stdout.splitlines()
     found = dict(line.split("=", 1) for line in lines if "=" in line)
     running = found.get("ActiveState") in _RUNNING
-    linked = any(UNITS.glob(f"*.wants/{name}.service"))
+    # Such a link may lead nowhere, which a glob of its name would leave out.
+    linked = any(os.path.islink(folder / f"{name}.service") for folder in UNITS.glob("*.wants"))
     if found.get("LoadState") not in (None, "not-found"):
         # A unit that runs without its file has no state but its links.
         enabled = found["UnitFileState"] in _ENABLED if found.get("UnitFileState") else linked
