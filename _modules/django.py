@@ -7,39 +7,39 @@ would be done. Failures raise; secrets are never part of an argument, an answer 
 """
 
 import contextlib
-import copy
-import grp
-import hashlib
-import pathlib
-import pwd
 
-import django_activation
+import django_access
 import django_config
-import django_deployment
+import django_database
 import django_health
-import django_layout
+import django_hold
 import django_live
-import django_lock
-import django_postgresql
-import django_process
+import django_operations
+import django_rollback
 import django_secrets
-import django_service
-import django_systemd
-import django_tools
-import jinja2
-from django_run import CommandError, run
+import django_step_build
+import django_step_check
+import django_step_migrate
+import django_step_processes
+import django_step_prune
+import django_step_static
+import django_step_superuser
+import django_step_switch
+import django_step_tasks
+import django_step_verify
+from django_deployment import StepError
+from django_run import CommandError
 from salt.exceptions import CommandExecutionError
 
 __virtualname__ = "django"
 
-PARAMETERS = "salt://django/parameters"
-RESOLVED = "django.resolved"
-DEPLOYMENTS = "django.deployments"
-START_PATIENCE = 10  # seconds beyond a program's own startsecs
-
 
 def __virtual__():
     return __virtualname__
+
+
+def _access():
+    return django_access.Access(__salt__, __pillar__, __grains__, __context__)
 
 
 # Configuration
@@ -57,7 +57,7 @@ def config():
 
         salt-call django.config
     """
-    return _resolved()["public"]
+    return _access().public()
 
 
 def validate():
@@ -89,7 +89,7 @@ def live(project):
 
         salt-call django.live shop
     """
-    return django_live.describe(_project(project), _valid()["host"])
+    return django_live.describe(_access().project(project), _access().valid()["host"])
 
 
 # Steps of a release, in their order
@@ -108,8 +108,8 @@ def keep_secrets(project, test=False):
 
         salt-call django.keep_secrets shop
     """
-    specs = _project(project)["secret_specs"]
-    __context__.pop(DEPLOYMENTS, None)  # a new run asks the source for its revision again
+    specs = _access().project(project)["secret_specs"]
+    _access().forget()  # a new run asks the source for its revision again
     folder = django_config.PATHS["secrets"]
     missing = django_secrets.missing(specs, django_secrets.load(folder, project))
     changes = {"generated": missing} if missing else {}
@@ -118,7 +118,7 @@ def keep_secrets(project, test=False):
     if not changes:
         return {"changes": {}, "comment": "Every secret is there."}
     if not test:
-        _lock(project)
+        _access().lock(project)
         try:
             django_secrets.keep(folder, project, specs)
         except (OSError, ValueError) as error:
@@ -137,7 +137,7 @@ def fetch(project, test=False):
 
         salt-call django.fetch shop
     """
-    return _step(project, "fetch", test)
+    return _access().step(project, django_step_build.fetch, test)
 
 
 def install(project, test=False):
@@ -150,7 +150,7 @@ def install(project, test=False):
 
         salt-call django.install shop
     """
-    return _step(project, "install", test)
+    return _access().step(project, django_step_build.install, test)
 
 
 def build(project, test=False):
@@ -163,7 +163,7 @@ def build(project, test=False):
 
         salt-call django.build shop
     """
-    return _step(project, "build", test)
+    return _access().step(project, django_step_build.build, test)
 
 
 def configure(project, test=False):
@@ -176,7 +176,7 @@ def configure(project, test=False):
 
         salt-call django.configure shop
     """
-    return _step(project, "configure", test)
+    return _access().step(project, django_step_build.configure, test)
 
 
 def vet(project, test=False):
@@ -189,7 +189,7 @@ def vet(project, test=False):
 
         salt-call django.vet shop
     """
-    return _step(project, "check", test)
+    return _access().step(project, django_step_check.check, test)
 
 
 def publish_static(project, test=False):
@@ -202,7 +202,7 @@ def publish_static(project, test=False):
 
         salt-call django.publish_static shop
     """
-    return _step(project, "collect", test)
+    return _access().step(project, django_step_static.collect, test)
 
 
 def apply_migrations(project, test=False):
@@ -215,7 +215,7 @@ def apply_migrations(project, test=False):
 
         salt-call django.apply_migrations shop
     """
-    return _step(project, "migrate", test)
+    return _access().step(project, django_step_migrate.migrate, test)
 
 
 def ensure_superuser(project, test=False):
@@ -228,7 +228,7 @@ def ensure_superuser(project, test=False):
 
         salt-call django.ensure_superuser shop
     """
-    return _step(project, "superuser", test)
+    return _access().step(project, django_step_superuser.superuser, test)
 
 
 def run_tasks(project, when, test=False):
@@ -244,7 +244,7 @@ def run_tasks(project, when, test=False):
 
         salt-call django.run_tasks shop after
     """
-    return _step(project, "tasks", test, when=when)
+    return _access().step(project, django_step_tasks.tasks, test, when=when)
 
 
 def go_live(project, test=False):
@@ -258,7 +258,7 @@ def go_live(project, test=False):
 
         salt-call django.go_live shop
     """
-    return _step(project, "go_live", test)
+    return _access().step(project, django_step_switch.go_live, test)
 
 
 def run_processes(project, test=False):
@@ -271,7 +271,7 @@ def run_processes(project, test=False):
 
         salt-call django.run_processes shop
     """
-    return _step(project, "run_processes", test)
+    return _access().step(project, django_step_processes.run_processes, test)
 
 
 def prune(project, test=False):
@@ -284,49 +284,253 @@ def prune(project, test=False):
 
         salt-call django.prune shop
     """
-    return _step(project, "prune", test)
+    return _access().step(project, django_step_prune.prune, test)
 
 
-# For operators
-
-
-def command(project, name, *args, timeout=3600):
+def verify(project, test=False):
     """
-    Run a management command of a project as its user, in its live release and environment.
-
-    project
-        Name of the project.
-    name
-        The command, such as ``clearsessions``.
-    args
-        Its arguments.
-    timeout
-        Seconds after which it is killed.
-
-    Returns its standard output (str). Raises CommandExecutionError when it fails.
+    Look at what really runs: the live processes' code and packages are those of the instance that
+    is to run. Fails, too, while the release that the pillar means is one that failed before.
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt-call django.command shop showmigrations --plan
+        salt-call django.verify shop
     """
-    deployment = _deployment(project)
+    return _access().step(project, django_step_verify.verify, test)
+
+
+# For operators
+
+
+def rollback(project, release=None, migrations=False, test=False):
+    """
+    Go back to a release that has served before, by a health-checked switch. It stays so over every
+    ``state.apply`` until the project's pillar or source changes or :func:`release_allow` is called.
+
+    project
+        Name of the project.
+    release : None
+        Id of the release, or its first characters; None: the one that served before.
+    migrations : False
+        Whether migrations that the older code does not know are reversed, after the switch. They
+        are told in any case.
+
+    Returns ``{"changes": dict, "comment": str, "database_is_ahead_by": {alias: [migration]}}``.
+    Raises CommandExecutionError, with the old release still serving, when there is nothing to go
+    back to or it is not healthy.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.rollback shop
+        salt-call django.rollback shop 4f2a9c1e7d20 migrations=True
+    """
+    deployment = _access().deployment(project, test)
+    if not test:
+        _access().lock(project)
+    with _told(deployment):
+        instance = django_rollback.choose(deployment, release)
+        try:
+            ahead = django_rollback.ahead(deployment, instance)
+        except StepError:
+            if migrations:
+                raise
+            ahead = None  # going back must be possible while the database is down
+        back = deployment.layout.release_of(instance)
+        changes = {"release": {"old": deployment.layout.live_release(), "new": back}}
+        if not test:
+            reverse = ahead if migrations else {}
+            changes.update(django_rollback.go_back(deployment, instance, reverse))
+    return {
+        "changes": changes,
+        "comment": f"Release {back} {'would serve' if test else 'serves'} again. Release "
+        f"{changes['release']['old']} is not activated again until the project's pillar or source "
+        f"changes, or after: salt-call django.release_allow {project}",
+        "database_is_ahead_by": "unknown, it does not answer"
+        if ahead is None
+        else django_database.as_names(ahead),
+    }
+
+
+def release_allow(project):
+    """
+    Lift what holds releases of a project back: those that failed, and those that were rolled back.
+    The next ``state.apply`` activates what the pillar means.
+
+    Returns the releases (list of str) that were held back.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.release_allow shop
+    """
+    deployment = _access().deployment(project)
+    _access().lock(project)
+    return django_rollback.allow(deployment)
+
+
+def restart(project, process=None):
+    """
+    Exchange a project's processes by new ones of the same release and configuration. Web processes
+    are exchanged by the health-checked switch, so that no request is dropped.
+
+    process : None
+        Only this one of ``processes``; it is stopped, may finish its work, and is started again.
+
+    Returns what changed (dict).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.restart shop
+        salt-call django.restart shop worker
+    """
+    deployment = _access().deployment(project)
+    _live(deployment)
+    _access().lock(project)
+    changes = {}
+    with _told(deployment):
+        if process not in (None, "web"):
+            programs = django_operations.programs_of(deployment, process)
+            django_operations.restart_programs(deployment, programs)
+            return {"restarted": sorted(programs)}
+        if deployment.hold:
+            raise StepError(
+                f"{django_hold.sentence(deployment.hold)}\nIts web process cannot be restarted "
+                "meanwhile; django.rollback to another release, or django.release_allow."
+            )
+        django_operations.next_generation(deployment)
+        for step in django_operations.EXCHANGE:
+            changes.update(step(deployment).changes)
+    return changes
+
+
+def scale(project, process, count):
+    """
+    Change at once how many of a process run on this host. It is for the moment: the next release,
+    and the next ``state.apply``, bring back what the pillar says (``app:workers``,
+    ``processes:NAME:count``).
+
+    process
+        ``web`` (workers of Gunicorn) or one of ``processes``.
+    count
+        How many are to run, at least 1.
+
+    Returns what changed (dict).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.scale shop worker 4
+    """
+    count = int(count)
+    if count < 1:
+        raise CommandExecutionError("count must be at least 1; the pillar can switch a process off")
+    deployment = _access().deployment(project)
+    _live(deployment)
+    _access().lock(project)
+    with _told(deployment):
+        if process == "web":
+            old, new = django_operations.scale_web(deployment, count)
+            return {"web": {"old": old, "new": new}} if old != new else {}
+        started, stopped = django_operations.scale_process(deployment, process, count)
+    found = {"started": started, "stopped": stopped}
+    return {key: names for key, names in found.items() if names}
+
+
+def releases(project):
+    """
+    Releases on this host, the newest last: ``[{release, revision, built, live, held_back, venv}]``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.releases shop
+    """
+    layout = _access().deployment(project).layout
+    refused = {entry["release"] for entry in layout.refusals()}
+    found = []
+    for name in layout.release_ids():
+        record = layout.record(name)
+        found.append(
+            {
+                "release": name,
+                "revision": record.get("revision"),
+                "built": record.get("built_at"),
+                "live": name == layout.live_release(),
+                "held_back": name in refused,
+            }
+        )
+    return sorted(found, key=lambda release: release["built"] or "")
+
+
+def current(project):
+    """
+    The live release: ``{release, instance, revision, since}``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.current shop
+    """
+    deployment = _access().deployment(project)
     instance = _live(deployment)
-    record = deployment.layout.instance_record(instance)
-    source = deployment.source_of(record["release"])
-    argv = [
-        django_process.LAUNCHER,
-        str(deployment.layout.instance(instance) / "environment"),
-        *django_process.manage_argv(deployment.project["manage"], record["venv"], source),
-        name,
-        *(str(arg) for arg in args),
+    layout = deployment.layout
+    served = [entry for entry in layout.served() if entry["instance"] == instance]
+    return {
+        "release": layout.release_of(instance),
+        "instance": instance,
+        "revision": layout.record(layout.release_of(instance)).get("revision"),
+        "since": served[-1]["time"] if served else None,
+    }
+
+
+def history(project, limit=20):
+    """
+    What went live on this host, the newest last: ``[{release, instance, revision, time, host}]``.
+
+    limit : 20
+        How many entries.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.history shop
+    """
+    layout = _access().deployment(project).layout
+    return [
+        {"release": layout.release_of(entry["instance"]), **entry}
+        for entry in layout.served()[-int(limit) :]
     ]
-    try:
-        done = run(argv, user=deployment.user, cwd=source, timeout=timeout)
-    except CommandError as error:
-        raise CommandExecutionError(deployment.redact(str(error))) from None
-    return deployment.redact(done.stdout)
+
+
+def health(project):
+    """
+    Ask the live web process for its health, over its own socket.
+
+    Returns ``{"healthy": bool, "problem": str or None}``; the return code is 1 when it is not.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.health shop
+    """
+    deployment = _access().deployment(project)
+    path = deployment.layout.instance_socket(_live(deployment))
+    problem = django_health.ask(path, deployment.project["health"])
+    if problem:
+        __context__["retcode"] = 1
+    return {"healthy": problem is None, "problem": problem}
 
 
 def status(project=None):
@@ -349,7 +553,7 @@ def status(project=None):
 
 
 def _status(name):
-    deployment = _deployment(name)
+    deployment = _access().deployment(name)
     layout = deployment.layout
     instance = layout.live_instance()
     programs = deployment.manager.programs()
@@ -367,316 +571,9 @@ def _status(name):
         answer["healthy"] = problem is None
         if problem:
             answer["problem"] = problem
+    if deployment.hold:
+        answer["held"] = django_hold.sentence(deployment.hold)
     return answer
-
-
-# The database server
-
-
-def ensure_database(project, alias="default", test=False):
-    """
-    Create or mend a project's role, database, privileges and extensions in this host's PostgreSQL.
-
-    The server is asked for all of it in two queries; passwords reach it as SCRAM verifiers.
-
-    alias
-        Key of the database in the project's ``databases``.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt-call django.ensure_database shop
-    """
-    server = _valid()["postgresql"]
-    wanted = next(
-        (
-            entry
-            for entry in server.get("databases", [])
-            if (entry["project"], entry["alias"]) == (project, alias)
-        ),
-        None,
-    )
-    if wanted is None:
-        raise CommandExecutionError(f"This host keeps no database {alias!r} of {project!r}")
-    password = _secrets(project).get(f"database.{alias}.password", "")
-    try:
-        steps = _database_steps(server, wanted, password, test)
-        changes = {wanted["name"]: [words for words, _, _ in steps]} if steps else {}
-        if test or not steps:
-            words = "would be mended" if steps else "is as wanted"
-            return {"changes": changes, "comment": f"Database {wanted['name']} {words}."}
-        for where, database in (("server", "postgres"), ("database", wanted["name"])):
-            statements = [statement for _, statement, place in steps if place == where]
-            for statement in statements:
-                _psql(server, database, statement + ";")
-        left = _database_steps(server, wanted, password)
-    except CommandError as error:
-        text = str(error).replace(password, "**********") if password else str(error)
-        raise CommandExecutionError(f"PostgreSQL: {text}") from None
-    if left:
-        words = "; ".join(words for words, _, _ in left)
-        raise CommandExecutionError(f"After the change PostgreSQL still lacks: {words}")
-    return {"changes": changes, "comment": f"Database {wanted['name']} is mended."}
-
-
-def _database_steps(server, wanted, password, test=False):
-    try:
-        found = django_postgresql.parse(_psql(server, "postgres", django_postgresql.look(wanted)))
-    except CommandError:
-        if not test:
-            raise
-        if pathlib.Path(server["config_dir"], "postgresql.conf").exists():
-            return []  # the server does not run; a run starts it before it asks
-        found = {}  # there is no server yet; a run installs it before it asks
-    inside = {}
-    if found.get("database"):
-        query = django_postgresql.inside(wanted)
-        inside = django_postgresql.parse(_psql(server, wanted["name"], query))
-    return django_postgresql.differences(wanted, password, found, inside)
-
-
-def _psql(server, database, script):
-    # Not /usr/bin/psql, which is a wrapper that starts Perl first.
-    program = f"/usr/lib/postgresql/{server['version']}/bin/psql"
-    options = ["--no-psqlrc", "--tuples-only", "--no-align", "--quiet", "--set=ON_ERROR_STOP=1"]
-    argv = [program, *options, f"--port={server['port']}", f"--dbname={database}"]
-    environment = {
-        "PATH": "/usr/bin:/bin",
-        "LANG": "C.UTF-8",
-        "PGHOST": "/var/run/postgresql",
-        "PGCONNECT_TIMEOUT": "10",
-    }
-    return run(argv, user="postgres", env=environment, stdin=script, timeout=120).stdout
-
-
-# Services
-
-
-def run_service(name, enable=None, test=False):
-    """
-    Let a service of this host run, and start with the host or not.
-
-    name
-        Its name, without ``.service``.
-    enable
-        Whether it starts with the host; None leaves that as it is.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt-call django.run_service nginx enable=True
-    """
-    return _steer(name, {"running": True, "enabled": enable}, test)
-
-
-def end_service(name, enable=None, test=False):
-    """
-    Let a service of this host stop, and start with the host or not.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt-call django.end_service redis-server enable=False
-    """
-    return _steer(name, {"running": False, "enabled": enable}, test)
-
-
-def renew_service(name, reload=False, test=False):
-    """
-    Restart a service, or only let it read its configuration again.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt-call django.renew_service nginx reload=True
-    """
-    verb = "reload" if reload else "restart"
-    changes = {name: f"{verb}ed"}
-    if test:
-        return {"changes": changes, "comment": f"{name} would be {verb}ed."}
-    try:
-        if not django_service.look(name)["running"]:
-            verb = "start"
-        django_service.act(name, verb)
-    except (django_service.ServiceError, CommandError) as error:
-        raise CommandExecutionError(str(error)) from None
-    return {"changes": {name: f"{verb}ed"}, "comment": f"{name} was {verb}ed."}
-
-
-def _steer(name, wanted, test):
-    try:
-        found = django_service.look(name)
-        if not found["there"] and not test:
-            raise CommandExecutionError(f"This host has no service {name!r}")
-        differing = _differing(found, wanted)
-        if not test:
-            verbs = {"running": ("stop", "start"), "enabled": ("disable", "enable")}
-            for aspect in differing:
-                django_service.act(name, verbs[aspect][wanted[aspect]])
-            left = _differing(django_service.look(name), wanted) if differing else {}
-            if left:
-                raise CommandExecutionError(f"{name} was steered and yet: {left}")
-    except (django_service.ServiceError, CommandError) as error:
-        raise CommandExecutionError(str(error)) from None
-    if not differing:
-        return {"changes": {}, "comment": f"{name} is as wanted."}
-    words = "would be" if test else "is"
-    done = [
-        ("started" if wanted[aspect] else "stopped")
-        if aspect == "running"
-        else ("enabled" if wanted[aspect] else "disabled")
-        for aspect in differing
-    ]
-    return {"changes": differing, "comment": f"{name} {words} {' and '.join(done)}."}
-
-
-def _differing(found, wanted):
-    return {
-        aspect: {"old": found[aspect], "new": value}
-        for aspect, value in wanted.items()
-        if value is not None and found[aspect] != value
-    }
-
-
-# Files and tools
-
-
-def write_secret_file(
-    name, source, project, context=None, user="root", group="root", mode="0640", test=False
-):
-    """
-    Render a Jinja template with a project's secrets to a file; its content is never shown.
-
-    name
-        Absolute path.
-    source
-        Template, as ``salt://`` URL. It sees ``secrets`` (by name), ``sha256`` and ``context``.
-    project
-        Name of the project whose secrets it may use.
-    context
-        Other values for the template (dict).
-    user, group, mode
-        Owner, group and mode of the file.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt-call django.write_secret_file /etc/app.acl salt://app.acl.j2 shop
-    """
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-    environment.filters["sha256"] = lambda text: hashlib.sha256(text.encode()).hexdigest()
-    template = environment.from_string(_read_file(source))
-    text = template.render(secrets=_secrets(project), **(context or {}))
-    uid, gid = _owner(user, group)
-    differing = django_layout.file_differences(name, text, int(str(mode), 8), uid, gid)
-    if not differing:
-        return {"changes": {}, "comment": f"{name} is as wanted."}
-    if not test:
-        if None in (uid, gid):
-            raise CommandExecutionError(f"{name}: there is no user {user!r} or group {group!r}")
-        django_layout.write_atomic(name, text, int(str(mode), 8), uid, gid)
-    return {
-        "changes": {name: differing},
-        "comment": f"{name} {'would be ' if test else ''}written.",
-    }
-
-
-def install_tool(name, requirements, test=False):
-    """
-    Bring a virtual environment for a tool of this formula to exactly the pins of a lock file.
-
-    name
-        Absolute path of the virtual environment.
-    requirements
-        Lock file with hashes, as ``salt://`` URL.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt-call django.install_tool /opt/django-formula/uv salt://django/host/files/uv.lock
-    """
-    lock = _read_file(requirements)
-    changes = django_tools.differences(name, lock)
-    if changes and not test:
-        try:
-            django_tools.install(name, lock, django_deployment.UV)
-        except (django_tools.ToolError, OSError) as error:
-            raise CommandExecutionError(str(error)) from None
-        left = django_tools.differences(name, lock)
-        if left:
-            raise CommandExecutionError(f"After the installation {name} still lacks {left}")
-    words = "is complete" if not changes else "would be installed" if test else "installed"
-    return {"changes": changes, "comment": f"{name} {words}."}
-
-
-# Inside
-
-
-def _resolved():
-    """``{"full": configuration with secrets, "public": without}``, worked out once per pillar."""
-    pillar = __pillar__.get("django")
-    cached = __context__.get(RESOLVED)
-    if cached is None or cached["pillar"] != pillar:
-        full = django_config.load(__pillar__, __grains__, _read_parameter)
-        public = django_config.public(full)
-        cached = {"pillar": copy.deepcopy(pillar), "full": full, "public": public}
-        __context__[RESOLVED] = cached
-    return cached
-
-
-def _valid():
-    full = _resolved()["full"]
-    if not full["valid"]:
-        raise CommandExecutionError("\n".join(["The pillar is not valid:", *full["errors"]]))
-    return full
-
-
-def _project(name):
-    projects = _valid()["projects"]
-    if name not in projects:
-        known = ", ".join(sorted(projects)) or "none"
-        raise CommandExecutionError(f"This host has no project {name!r}; there are: {known}")
-    return projects[name]
-
-
-def _read_parameter(name):
-    path = __salt__["cp.cache_file"](f"{PARAMETERS}/{name}")
-    return pathlib.Path(path).read_text(encoding="utf-8") if path else None
-
-
-def _read_file(url):
-    path = __salt__["cp.cache_file"](url)
-    if not path:
-        raise CommandExecutionError(f"{url} is not on the file server")
-    return pathlib.Path(path).read_text(encoding="utf-8")
-
-
-def _secrets(project):
-    specs = _project(project)["secret_specs"]
-    kept = django_secrets.load(django_config.PATHS["secrets"], project)
-    return django_secrets.values(specs, kept)
-
-
-def _deployment(project, test=False):
-    deployments = __context__.setdefault(DEPLOYMENTS, {})
-    if project not in deployments:
-        settings = _project(project)
-        systemd = settings["process_manager"] == "systemd"
-        deployments[project] = django_activation.Activation(
-            settings,
-            _valid()["host"],
-            _secrets(project),
-            django_systemd.Manager(project) if systemd else _Supervisor(project),
-            _read_file,
-        )
-    deployments[project].test = deployments[project].manager.test = test
-    return deployments[project]
 
 
 def _live(deployment):
@@ -688,100 +585,11 @@ def _live(deployment):
     return instance
 
 
-def _step(project, method, test, **arguments):
-    """Carry out a step of a deployment and answer with its changes and comment."""
-    deployment = _deployment(project, test)
-    if not test:
-        _lock(project)
+@contextlib.contextmanager
+def _told(deployment):
+    """Turns what fails inside the ``with`` into CommandExecutionError."""
     try:
-        outcome = getattr(deployment, method)(**arguments)
-    except (django_deployment.StepError, CommandError) as error:
-        raise CommandExecutionError(deployment.redact(str(error))) from None
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        raise CommandExecutionError(deployment.redact(f"{where}{error.strerror}")) from None
-    return {"changes": outcome.changes, "comment": outcome.comment}
-
-
-def _lock(project):
-    try:
-        django_lock.hold(project)
-    except django_lock.LockedError as error:
-        raise CommandExecutionError(str(error)) from None
-
-
-def _owner(user, group):
-    """Numbers of a user and a group; None for one that does not exist yet."""
-    try:
-        uid = pwd.getpwnam(user).pw_uid
-    except KeyError:
-        uid = None
-    try:
-        gid = grp.getgrnam(group).gr_gid
-    except KeyError:
-        gid = None
-    return uid, gid
-
-
-class _Supervisor:
-    """Starts, stops and lists the programs of one project through supervisord."""
-
-    kind = "supervisord"
-    test = False
-
-    def __init__(self, project):
-        self._project = project
-
-    def programs(self):
-        """Programs that are defined for the project: ``{name: {running, state, pid, error}}``."""
-        try:
-            processes = __salt__["supervisord.processes"]()
-        except CommandExecutionError:
-            if not self.test:
-                raise
-            processes = {}  # a run has started supervisord before it asks
-        return {
-            name: {
-                "running": program["statename"] == "RUNNING",
-                "state": program["statename"],
-                "pid": program["pid"],
-                "error": program["spawnerr"],
-            }
-            for name, program in processes.items()
-            if name.split(".")[0] == self._project
-        }
-
-    def differs(self, name, definition):
-        """Whether supervisord's definition of a program is not the wanted one."""
-        return bool(__salt__["supervisord.differs"](name, definition))
-
-    def start(self, name, definition):
-        """Define and start a program."""
-        try:
-            __salt__["supervisord.define"](
-                name, definition, timeout=definition["startsecs"] + START_PATIENCE
-            )
-        except CommandExecutionError as error:
-            raise django_deployment.StepError(str(error)) from None
-
-    def stop(self, name, timeout):
-        """Stop a program, waiting up to ``timeout`` seconds, and forget it."""
-        try:
-            __salt__["supervisord.undefine"](name, timeout=timeout + 30)
-        except CommandExecutionError as error:
-            raise django_deployment.StepError(str(error)) from None
-
-    def discard(self, name):
-        """End a program that never served, at once, and forget it."""
-        with contextlib.suppress(CommandExecutionError):  # it may have ended by itself
-            __salt__["supervisord.signal"](name, "KILL")
-        self.stop(name, 5)
-
-    def failure(self, name):
-        """Why a program is not running (str), or None when it runs or is starting."""
-        program = self.programs().get(name)
-        if program is None:
-            return f"{name} is not defined"
-        if program["state"] in ("FATAL", "BACKOFF", "EXITED", "STOPPED"):
-            return f"{name} is {program['state']} {program['error']}".strip()
-        return None
+        yield
+    except (StepError, CommandError, OSError) as error:
+        told = django_access.as_step_error(error)
+        raise CommandExecutionError(deployment.redact(str(told))) from None

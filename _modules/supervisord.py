@@ -179,6 +179,48 @@ def undefine(name, timeout=None, test=False, user=None, conf_file=None, bin_env=
         return {"changes": changes, "comment": "\n".join(made.notes)}
 
 
+def dismiss(name, user=None, conf_file=None, bin_env=None):
+    """
+    Ask a program to end, and see to it that it does not come back, without waiting for it. Its file
+    is deleted at once; supervisord itself knows it until :func:`undefine` is called.
+
+    name
+        Of the program or group, as it was defined.
+
+    Returns the path of the file (str). Raises CommandExecutionError when supervisord does not have
+    it.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' supervisord.dismiss worker
+    """
+    with _told():
+        daemon = _daemon(conf_file, bin_env)
+        path = daemon.settings.program_path(name)
+        _forget()
+        # First the file: a supervisord that is started anew meanwhile must not start it again.
+        if os.path.exists(path):
+            os.unlink(path)
+        daemon.call("stopProcessGroup", name, False)
+        return path
+
+
+def path(name, conf_file=None, bin_env=None):
+    """
+    Path (str) of the file that defines a program, whether or not it is there.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' supervisord.path worker
+    """
+    with _told():
+        return _daemon(conf_file, bin_env).settings.program_path(name)
+
+
 def differs(name, definition, start=True, user=None, conf_file=None, bin_env=None):
     """
     How supervisord's definition of a program differs from the given one, whether or not it runs.

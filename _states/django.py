@@ -211,6 +211,19 @@ def processes_live(name, project):
     return _apply(name, "django.run_processes", project=project)
 
 
+def verified(name, project):
+    """
+    What really runs is what is to run, and no release that failed is waiting to be looked after.
+
+    .. code-block:: yaml
+
+        "shop: what runs is verified":
+          django.verified:
+            - project: shop
+    """
+    return _apply(name, "django.verify", project=project)
+
+
 def pruned(name, project):
     """
     Only the newest releases, and what they need, are kept.

@@ -1,20 +1,21 @@
 """
-The steps that bring a project's release to life on a host.
+One project on one host: what its pillar means now, what lies on the host, and which instance is to
+run. The steps of a release (``django_step_*``) all work on a :class:`Deployment`.
 
 Each step looks at the host first and says what differs; it acts only when asked to, and records
 what cannot be seen again later. A step that finds all as wanted changes nothing, so a run that was
-killed anywhere is continued by the next one. :mod:`django_activation` holds the steps that need
-the built release.
+killed anywhere is continued by the next one.
 """
 
+import functools
+import json
 import os
 import pathlib
 import pwd
-import re
-import shutil
 from typing import NamedTuple
 
 import django_environment
+import django_hold
 import django_layout
 import django_namespace
 import django_process
@@ -22,16 +23,24 @@ import django_references
 import django_secrets
 import django_source
 import django_venv
-from django_run import CommandError, build_environment, run
+from django_run import CommandError, run
 
 GUNICORN_CONFIG = "salt://django/host/files/usr/local/lib/django-formula/gunicorn.conf.py"
-UV = "/opt/django-formula/uv/bin/uv"
-RESERVE_BYTES = 200 * 1024 * 1024
-_SETTINGS = re.compile(r"""["']DJANGO_SETTINGS_MODULE["']\s*[,\]]\s*=?\s*["']([\w.]+)["']""")
+TASKS = "salt://django/app/files/tasks.py"
 
 
 class StepError(Exception):
-    """A step failed; the message is for the operator and holds no secret."""
+    """
+    A step failed; the message is for the operator and holds no secret.
+
+    blames_release
+        Whether the release itself is the cause, as far as can be told: the same release would fail
+        again. False for what may pass by itself (network, disk, a database that is down).
+    """
+
+    def __init__(self, message, blames_release=False):
+        super().__init__(message)
+        self.blames_release = blames_release
 
 
 class Outcome(NamedTuple):
@@ -39,6 +48,18 @@ class Outcome(NamedTuple):
 
     changes: dict
     comment: str
+
+
+def unless_held(step):
+    """A step that brings the wanted release further: nothing to do while another is held to."""
+
+    @functools.wraps(step)
+    def held_or_done(deployment, *args, **kwargs):
+        if deployment.hold:
+            return Outcome({}, django_hold.sentence(deployment.hold))
+        return step(deployment, *args, **kwargs)
+
+    return held_or_done
 
 
 class Deployment:
@@ -52,14 +73,17 @@ class Deployment:
     secrets
         Values of the project's secrets by name (dict of str).
     manager
-        The process manager's adapter (``programs``, ``differs``, ``start``, ``stop``, ``failure``).
+        The process manager's adapter (``programs``, ``differs``, ``start``, ``stop``, ``dismiss``,
+        ``discard``, ``failure``).
     read_file
         Function that returns the text of a ``salt://`` file.
+    declared
+        The project's part of the pillar as it was written (dict): what "the pillar changed" means.
     test
         Only say what would be done.
     """
 
-    def __init__(self, project, host, secrets, manager, read_file, test=False):
+    def __init__(self, project, host, secrets, manager, read_file, declared=None, test=False):
         self.project = project
         self.host = host
         self.secrets = secrets
@@ -69,10 +93,54 @@ class Deployment:
         self.layout = django_layout.Layout(project["paths"])
         self.name = project["name"]
         self.user = project["user"]
-        self._key = secrets.get("SECRET_KEY", "").encode()
-        self._deploy_key = secrets.get("source.deploy_key")
+        self.key = secrets.get("SECRET_KEY", "").encode()
+        self.deploy_key = secrets.get("source.deploy_key")
+        self._declared = declared
         self._revision = None
-        self._planned_venv = None  # in test mode, the one that a run would build or link
+        self.planned_venv = None  # in test mode, the one that a run would build or link
+        self.database = None  # what the database said last in this run
+
+    # What is to run
+
+    @property
+    def intent(self):
+        """
+        What the pillar and the source mean together: ``{"pillar": digest, "revision": str}``. The
+        revision is empty where the source cannot be asked.
+        """
+        try:
+            revision = self.revision
+        except StepError:
+            revision = ""
+        return {"pillar": django_layout.digest(self._declared, self.key), "revision": revision}
+
+    @property
+    def hold(self):
+        """Why what the pillar means is not to go live (dict), or None; see :mod:`django_hold`."""
+        refusals = self.layout.refusals()
+        return django_hold.find(refusals, self.intent) if refusals else None
+
+    @property
+    def target(self):
+        """
+        Id (str) of the instance that is to run: the wanted one, or the one that is held to. None as
+        long as there is none.
+        """
+        hold = self.hold
+        if not hold:
+            return self.instance
+        if self.layout.instance_record(hold["instance"]):
+            return hold["instance"]
+        return self.layout.live_instance()
+
+    def definitions_of(self, instance):
+        """
+        Process definitions of an instance by process name (dict): of the wanted one as the pillar
+        has them, of another as they were when it was configured.
+        """
+        if not self.hold and instance == self.instance:
+            return self._definitions(instance)
+        return self.layout.instance_record(instance).get("definitions", {})
 
     # What the pillar means now
 
@@ -86,7 +154,7 @@ class Deployment:
             if self.test and django_source.missing_program(self.project["source"]):
                 return ""
             try:
-                self._revision = django_source.revision(self.project["source"], self._deploy_key)
+                self._revision = django_source.revision(self.project["source"], self.deploy_key)
             except django_source.SourceError as error:
                 raise StepError(str(error)) from None
         return self._revision
@@ -100,13 +168,13 @@ class Deployment:
                 "revision": self.revision,
                 "subdirectory": self.project["source"].get("subdirectory"),
                 "python": {key: value for key, value in python.items() if "index" not in key},
-                "interpreter": self._interpreter(required=False),
+                "interpreter": self.interpreter(required=False),
                 "build": self.project["build"],
-                "files": self._files("release", self._names("", "")),
+                "files": self.files("release", self.names_of("", "")),
                 "links": self.project["links"],
                 "static": self.project["static"],
             },
-            self._key,
+            self.key,
         )
 
     @property
@@ -122,7 +190,7 @@ class Deployment:
     @property
     def venv(self):
         """The virtual environment of the wanted release (str), or an empty text."""
-        name = self._planned_venv or self.linked_venv(self.release_id)
+        name = self.planned_venv or self.linked_venv(self.release_id)
         return str(self.layout.venvs / name) if name else ""
 
     def linked_venv(self, release_id):
@@ -137,13 +205,13 @@ class Deployment:
 
     def source_of(self, release_id):
         """The project's folder in a release (str)."""
-        return self._names(release_id, "")["path.project"]
+        return self.names_of(release_id, "")["path.project"]
 
     def names(self, instance=""):
         """Namespace for references of the wanted release (dict)."""
-        return self._names(self.release_id, self.venv, instance)
+        return self.names_of(self.release_id, self.venv, instance)
 
-    def _names(self, release_id, venv, instance=""):
+    def names_of(self, release_id, venv, instance=""):
         socket = str(self.layout.instance_socket(instance)) if instance else ""
         return django_namespace.namespace(
             self.project, self.host, self.secrets, release_id, venv, instance, socket
@@ -156,7 +224,7 @@ class Deployment:
             environment = {"DJANGO_SETTINGS_MODULE": self.record["settings"], **environment}
         return django_environment.variables(environment, self.names(instance))
 
-    def _environments(self, instance=""):
+    def environments(self, instance=""):
         """Text of each environment file of an instance, by its name (dict)."""
         names, common = self.names(instance), self.variables(instance)
         texts = {"environment": django_environment.shell_file(common)}
@@ -164,11 +232,6 @@ class Deployment:
             extra = django_environment.variables(own, names)
             texts[f"environment.{label}"] = django_environment.shell_file({**common, **extra})
         return texts
-
-    @property
-    def definitions(self):
-        """Process definitions of the wanted instance by process name (dict)."""
-        return self._definitions(self.instance)
 
     def _definitions(self, instance):
         names = self.names(instance)
@@ -181,155 +244,20 @@ class Deployment:
         if not self.built:
             return None
         configuration = {
-            "environments": self._environments(),
+            "environments": self.environments(),
             "definitions": self._definitions(""),
-            "files": self._files("host", self.names()),
+            "files": self.files("host", self.names()),
             "manager": self.manager.kind,
             "gunicorn": self.read_file(GUNICORN_CONFIG),
+            "restarts": django_layout.read_json(self.layout.restarts),
         }
-        return f"{self.release_id}-{django_layout.digest(configuration, self._key)}"
+        return f"{self.release_id}-{django_layout.digest(configuration, self.key)}"
 
     def redact(self, text):
         """``text`` without any secret of the project."""
         return django_secrets.redact(text, self.secrets.values())
 
-    # Steps
-
-    def fetch(self):
-        """The source of the wanted release lies in its folder."""
-        release_id = self.release_id
-        if self.record.get("stage"):
-            return Outcome({}, f"Release {release_id} of {self._describe_revision()} is here.")
-        # Without the project's secret, which a first run generates, its name is not known yet.
-        name = release_id if self._key else "the first"
-        changes = {"release": {"old": self.layout.live_release(), "new": name}}
-        comment = f"Release {name} of {self._describe_revision()}"
-        if self.test:
-            return Outcome(changes, f"{comment} would be fetched.")
-        self._require_space()
-        folder = self.layout.release(release_id)
-        django_layout.remove_tree(folder)
-        folder.mkdir(mode=0o750)
-        os.chown(folder, 0, self._gid)
-        self.layout.downloads.mkdir(mode=0o700, exist_ok=True)
-        try:
-            django_source.fetch(
-                self.project["source"],
-                self.revision,
-                folder / "source",
-                self.layout.downloads,
-                self._deploy_key,
-            )
-        except (django_source.SourceError, OSError) as error:
-            django_layout.remove_tree(folder)
-            raise StepError(self.redact(str(error))) from None
-        if not pathlib.Path(self.source).is_dir():
-            django_layout.remove_tree(folder)
-            raise StepError(
-                f"source:subdirectory: the source has no folder "
-                f"{self.project['source']['subdirectory']!r}"
-            )
-        self._give_to_user(folder / "source")
-        self.layout.save_record(release_id, stage="fetched", revision=self.revision)
-        return Outcome(changes, f"{comment} is fetched.")
-
-    def install(self):
-        """The wanted release has a virtual environment with all its packages."""
-        if not self.record.get("stage"):
-            return Outcome({"venv": "of the new release"}, "Its packages would be installed.")
-        try:
-            wanted = self._venv_inputs()
-        except django_venv.VenvError as error:
-            raise StepError(str(error)) from None
-        old = self.linked_venv(self.release_id)
-        name = self._usable_venv(django_venv.name_of(wanted), old)
-        whole = self._is_intact(name)
-        if whole and old == name:
-            return Outcome({}, f"Environment {name} is complete.")
-        changes = {"venv": {"old": old, "new": name}}
-        about = f"Environment {name}: {django_venv.describe(wanted)}"
-        if self.test:
-            self._planned_venv = name
-            return Outcome(changes, f"{about}, {'reused' if whole else 'would be built'}.")
-        if not whole:
-            self._build_venv(name, wanted)
-        link = self.layout.release(self.release_id) / "venv"
-        django_layout.point(link, f"../../venvs/{name}")
-        return Outcome(changes, f"{about}, {'reused' if whole else 'built'}.")
-
-    def build(self):
-        """The wanted release holds its rendered files and the results of its build steps."""
-        if self.record.get("stage") == "built":
-            return Outcome({}, f"Release {self.release_id} is built.")
-        changes = {"built": self.release_id}
-        if self.test:
-            return Outcome(changes, f"Release {self.release_id} would be built.")
-        folder = self.layout.release(self.release_id)
-        self._give_to_user(folder / "source")
-        self._detect()
-        for name, text in self._files("release", self.names()).items():
-            path = self._inside(name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)
-            entry = self.project_file(name)
-            django_layout.write_atomic(path, text, int(entry["mode"], 8), self._uid, self._gid)
-        for link in self.project["links"]:
-            path = self._inside(link["link"])
-            if path.is_dir() and not path.is_symlink():
-                django_layout.remove_tree(path)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            django_layout.point(path, link["target"])
-        self._give_to_user(folder / "source")
-        log = self._log("build")
-        for number, step in enumerate(self.project["build"], 1):
-            self._build_step(number, step, log)
-        compile_all = [f"{self.venv}/bin/python", "-m", "compileall", "-q", "-j0", self.source]
-        run(compile_all, user=self.user, env=build_environment(), check=False)
-        django_layout.seal(folder / "source", self._gid)
-        self.layout.save_record(self.release_id, stage="built")
-        return Outcome(changes, f"Release {self.release_id} is built.")
-
-    def configure(self):
-        """The wanted instance's environment and the files on the host are written."""
-        instance = self.instance
-        if instance is None:
-            return Outcome(
-                {"instance": "of the new release"}, "Its configuration would be written."
-            )
-        folder = self.layout.instance(instance)
-        environments = self._environments(instance)
-        wanted = {
-            **{
-                str(folder / name): (text, 0o400, self._uid, self._gid)
-                for name, text in environments.items()
-            },
-            **{
-                path: (text, int(self.project_file(path)["mode"], 8), 0, self._gid)
-                for path, text in self._files("host", self.names(instance)).items()
-            },
-        }
-        differing = [
-            path for path, entry in wanted.items() if django_layout.file_differences(path, *entry)
-        ]
-        record = {"release": self.release_id, "venv": self.venv}
-        recorded = record.items() <= self.layout.instance_record(instance).items()
-        if recorded and not differing:
-            return Outcome({}, f"The configuration of instance {instance} is in place.")
-        changes = {"instance": instance, "files": sorted(differing)}
-        changed = self._changed_variables(environments["environment"])
-        if changed:
-            changes["variables"] = changed
-        if self.test:
-            return Outcome(changes, f"Instance {instance} would be configured.")
-        folder.mkdir(mode=0o750, exist_ok=True)
-        os.chown(folder, 0, self._gid)
-        for path in differing:
-            pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-            django_layout.write_atomic(path, *wanted[path])
-        self.layout.save_instance_record(instance, **record)
-        return Outcome(changes, f"Instance {instance} is configured.")
-
-    # Helpers
+    # What the steps need
 
     @property
     def _account(self):
@@ -339,21 +267,17 @@ class Deployment:
             raise StepError(f"the system user {self.user!r} does not exist") from None
 
     @property
-    def _uid(self):
+    def uid(self):
+        """Number (int) of the project's user."""
         return self._account.pw_uid
 
     @property
-    def _gid(self):
+    def gid(self):
+        """Number (int) of the project's group."""
         return self._account.pw_gid
 
-    def _describe_revision(self):
-        source = self.project["source"]
-        if source["kind"] == "pypi":
-            return self.revision
-        rev = source.get("rev")
-        return " ".join(filter(None, (source["kind"], rev, self.revision[:12])))
-
-    def _interpreter(self, required=True):
+    def interpreter(self, required=True):
+        """The Python (str) that the project asks for; a StepError where it is not on this host."""
         wanted = self.project["python"]["interpreter"]
         try:
             return django_venv.find_interpreter(wanted)
@@ -362,136 +286,7 @@ class Deployment:
                 raise StepError(str(error)) from None
             return wanted
 
-    def _own_package(self):
-        source = self.project["source"]
-        if source["kind"] != "pypi":
-            return None
-        extras = f"[{','.join(source['extras'])}]" if source.get("extras") else ""
-        return f"{source['package']}{extras}=={source['version']}"
-
-    def _venv_inputs(self):
-        return django_venv.inputs(
-            self.project["python"],
-            self.source,
-            self._interpreter(),
-            self.revision,
-            self._own_package(),
-        )
-
-    def _is_intact(self, name):
-        marker = django_layout.read_json(self.layout.venvs / name / django_venv.MARKER)
-        return bool(marker) and marker["installed"] == django_venv.installed(
-            self.layout.venvs / name
-        )
-
-    def _usable_venv(self, name, linked):
-        """
-        The folder name to use for the environment ``name``: the one that is linked if it is intact.
-        One whose packages were changed by hand is never mended under a running process; a new one
-        takes its place.
-        """
-        if linked and linked.split("-")[0] == name and self._is_intact(linked):
-            return linked
-        candidate, number = name, 1
-        while (self.layout.venvs / candidate / django_venv.MARKER).exists():
-            if self._is_intact(candidate):
-                return candidate
-            number += 1
-            candidate = f"{name}-{number}"
-        return candidate
-
-    def _build_venv(self, name, wanted):
-        folder = self.layout.venvs / name
-        django_layout.remove_tree(folder)
-        folder.mkdir(mode=0o750)
-        os.chown(folder, self._uid, self._gid)
-        python = self.project["python"]
-        environment = django_venv.environment(
-            django_environment.variables(python["environment"], self.names()),
-            folder,
-            self.layout.cache,
-            self.secrets,
-        )
-        constraints = django_venv.constraint_file(folder, wanted)
-        if constraints:
-            django_layout.write_atomic(*constraints)
-        log = self._log("build")
-        try:
-            for argv in django_venv.commands(wanted, python, self.source, folder, UV):
-                run(
-                    argv,
-                    user=self.user,
-                    env=environment,
-                    cwd=self.source,
-                    timeout=python["timeout"],
-                    log=log,
-                )
-        except CommandError as error:
-            django_layout.remove_tree(folder)
-            raise StepError(self.redact(f"The packages cannot be installed. {error}")) from None
-        finally:
-            if constraints:
-                os.unlink(constraints[0])
-        django_layout.seal(folder, self._gid)
-        django_layout.write_json(
-            folder / django_venv.MARKER,
-            {"inputs": wanted, "installed": django_venv.installed(folder)},
-        )
-
-    def _build_step(self, number, step, log):
-        argv = step["command"]
-        argv = argv if isinstance(argv, list) else ["/bin/sh", "-ec", argv]
-        names = self.names()
-        argv = [django_references.expand_text(word, names) for word in argv]
-        extra = django_environment.variables(step["environment"], names)
-        environment = {
-            **build_environment(),
-            **self.variables(),
-            **extra,
-            "HOME": str(self.layout.cache),
-        }
-        try:
-            run(
-                argv,
-                user=self.user,
-                env=environment,
-                cwd=os.path.join(self.source, step.get("directory") or ""),
-                timeout=step["timeout"],
-                log=log,
-            )
-        except CommandError as error:
-            raise StepError(
-                self.redact(f"Build step {number} failed ({log} has all of it). {error}")
-            ) from None
-
-    def _detect(self):
-        """Find the settings module and the WSGI entry point where the pillar names none."""
-        found = {}
-        source = pathlib.Path(self.source)
-        entries = [path for depth in ("", "*/", "*/*/") for path in source.glob(f"{depth}wsgi.py")]
-        entries = [path for path in entries if "node_modules" not in path.parts]
-        if len(entries) == 1:
-            parts = entries[0].relative_to(source).with_suffix("").parts
-            found["wsgi"] = ".".join(parts)
-        manage = source / self.project["manage"]["value"]
-        for path in [*entries[:1], manage]:
-            text = path.read_text(errors="replace") if path.is_file() else ""
-            match = _SETTINGS.search(text)
-            if match and "settings" not in found:
-                found["settings"] = match.group(1)
-        problems = []
-        if not (self.project["settings"] or found.get("settings")):
-            problems.append("settings: the source does not tell the settings module; name it")
-        app = self.project["app"]
-        if app["server"] == "gunicorn" and not (app["module"] or found.get("wsgi")):
-            problems.append(
-                f"app:module: the source has {len(entries)} wsgi.py; name the entry point"
-            )
-        if problems:
-            raise StepError("\n".join(f"django:projects:{self.name}:{line}" for line in problems))
-        self.layout.save_record(self.release_id, **found)
-
-    def _files(self, where, names):
+    def files(self, where, names):
         """Rendered files (``{path: text}``) that belong ``where``: ``release`` or ``host``."""
         rendered = {}
         for entry in self.project["files"]:
@@ -505,42 +300,70 @@ class Deployment:
                 raise StepError(f"{path}: {error}") from None
         return rendered
 
-    def _log(self, name):
+    def log(self, name):
         """Path (str) of a log that root writes to."""
         path = self.layout.log / f"{name}.log"
-        django_layout.claim_log(path, self._gid)
+        django_layout.claim_log(path, self.gid)
         return str(path)
 
     def project_file(self, path):
         """The entry of ``files`` with that path (dict)."""
         return next(entry for entry in self.project["files"] if entry["path"] == path)
 
-    def _inside(self, name):
-        """A path in the project's folder of the release; a link must not lead out of it."""
-        path = pathlib.Path(self.source, name)
-        if not path.parent.resolve().is_relative_to(pathlib.Path(self.source).resolve()):
-            raise StepError(f"{name} leads out of the release through a link in the source")
-        return path
+    def give_to_user(self, folder):
+        """Let the project's user own a tree."""
+        django_layout.give(folder, self.uid, self.gid)
 
-    def _give_to_user(self, folder):
-        django_layout.give(folder, self._uid, self._gid)
+    def django(self, tasks, timeout, failure, extra=None, instance=None):
+        """
+        Carry out ``tasks`` in one Django process of an instance (the wanted one by default) and
+        return its answers by task name (dict).
 
-    def _require_space(self):
-        free = shutil.disk_usage(self.layout.releases).free
-        if free < RESERVE_BYTES:
-            raise StepError(
-                f"Only {free // 2**20} MiB are free below {self.layout.releases}; "
-                f"a release needs at least {RESERVE_BYTES // 2**20} MiB. Nothing was changed."
-            )
-
-    def _changed_variables(self, environment):
-        live = self.layout.live_instance()
-        if live is None:
-            return []
+        extra
+            More environment variables (dict of str), for a secret that only this task needs.
+        """
+        instance = instance or self.instance
+        record = self.layout.instance_record(instance)
+        environment = self.environment_of(instance)
+        names = self.names_of(record["release"], record["venv"], instance)
+        argv = [f"{record['venv']}/bin/python", "-", json.dumps({"tasks": tasks})]
         try:
-            text = (self.layout.instance(live) / "environment").read_text(encoding="utf-8")
-        except OSError:
-            return []
-        old = django_environment.parse_shell_file(text)
-        new = django_environment.parse_shell_file(environment)
-        return sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+            done = run(
+                argv,
+                user=self.user,
+                env={**environment, **(extra or {})},
+                cwd=names["path.project"],
+                timeout=timeout,
+                stdin=self.read_file(TASKS),
+                check=False,
+                umask=0o027,
+            )
+        except CommandError as error:
+            raise StepError(self.redact(f"{failure}: {error}")) from None
+        try:
+            answer = json.loads(done.stdout or "{}")
+        except ValueError:
+            answer = {}
+        if done.returncode != 0 or "error" in answer or not answer:
+            lines = done.stderr.strip().splitlines()[-8:]
+            reason = answer.get("error") or f"exit status {done.returncode}"
+            where = f" ({answer['where']})" if answer.get("where") else ""
+            text = "\n".join([f"{failure}. {reason}{where}", *lines])
+            # A process that was killed says nothing of its release.
+            blame = "error" in answer and not answer.get("passing")
+            raise StepError(self.redact(text), blames_release=blame)
+        return answer
+
+    def environment_of(self, instance):
+        """Environment variables (dict of str) that an instance has on the disk."""
+        text = (self.layout.instance(instance) / "environment").read_text(encoding="utf-8")
+        return django_environment.parse_shell_file(text)
+
+    def ready(self):
+        """Whether the wanted instance has passed its checks, so that its facts are known."""
+        instance = self.instance
+        return bool(instance and self.layout.instance_record(instance).get("facts"))
+
+    def facts(self):
+        """What the check found out about the wanted release (dict)."""
+        return self.layout.instance_record(self.instance)["facts"]

@@ -175,6 +175,8 @@ class Layout:
         self.downloads = self.root / "downloads"  # root's own: git must not trust the project
         self.live = self.root / "live"
         self.history = self.root / "history.json"
+        self.refused = self.root / "refused.json"
+        self.restarts = self.root / "restarts.json"
 
     def release(self, release_id):
         """Folder of a release."""
@@ -206,6 +208,23 @@ class Layout:
     def instance_socket(self, instance_id):
         """Unix socket that an instance's web process listens on."""
         return self.run / f"web-{instance_id}.sock"
+
+    @staticmethod
+    def release_of(instance_id):
+        """Id of the release that an instance is of."""
+        return instance_id.partition("-")[0]
+
+    def served(self):
+        """What has gone live on this host, the newest last (list of dict)."""
+        return read_json(self.history).get("entries", [])
+
+    def refusals(self):
+        """Refusals (list of dict), see :mod:`django_hold`."""
+        return read_json(self.refused).get("entries", [])
+
+    def save_refusals(self, entries):
+        """Keep these refusals; only root can read them."""
+        write_json(self.refused, {"entries": entries}, 0o600)
 
     def live_instance(self):
         """Id of the instance that serves now, or None."""

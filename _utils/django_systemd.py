@@ -9,7 +9,16 @@ from django_run import run
 UNITS = pathlib.Path("/etc/systemd/system")
 HEADER = "# Written by django-formula; the next run replaces changes.\n"
 _PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]+")
-PROPERTIES = ("Id", "ActiveState", "SubState", "MainPID", "NRestarts", "ExecMainStatus", "Result")
+PROPERTIES = (
+    "Id",
+    "ActiveState",
+    "SubState",
+    "MainPID",
+    "NRestarts",
+    "ExecMainStatus",
+    "Result",
+    "UnitFileState",
+)
 
 
 def quote(word):
@@ -89,7 +98,10 @@ class Manager:
         self._project = project
 
     def programs(self):
-        """Programs that are defined for the project: ``{name: {running: bool, …}}``."""
+        """
+        Programs that are defined for the project: ``{name: {running, state, pid, restarts,
+        leaving}}``; the last means that it was dismissed.
+        """
         names = sorted(path.stem for path in UNITS.glob(f"{self._project}.*.service"))
         if not names:
             return {}
@@ -101,6 +113,7 @@ class Manager:
                 "state": shown.get(name, {}).get("SubState", "unknown"),
                 "pid": int(shown.get(name, {}).get("MainPID", 0)),
                 "restarts": int(shown.get(name, {}).get("NRestarts", 0)),
+                "leaving": shown.get(name, {}).get("UnitFileState") == "disabled",
             }
             for name in names
         }
@@ -125,6 +138,14 @@ class Manager:
         path.unlink(missing_ok=True)
         run(["systemctl", "daemon-reload"])
         run(["systemctl", "reset-failed", f"{name}.service"], check=False)
+
+    def dismiss(self, name):
+        """
+        Ask a program to end, and not to come back, without waiting for it. Its unit stays until
+        :meth:`stop`, since systemd would forget how long it may take.
+        """
+        run(["systemctl", "disable", "--quiet", f"{name}.service"])
+        run(["systemctl", "stop", "--no-block", f"{name}.service"])
 
     def discard(self, name):
         """End a program that never served, at once, and forget it."""

@@ -132,6 +132,7 @@ def test_each_step_of_a_release_waits_for_the_one_before(rendering):
             "superuser",
             "release_live",
             "processes_live",
+            "verified",
             "tasks_done",
             "pruned",
         ]

@@ -6,6 +6,7 @@ import types
 
 import pytest
 from django_deployment import Deployment, StepError
+from django_step_build import configure
 
 
 @pytest.fixture
@@ -31,24 +32,24 @@ def deployment(resolve_project, tmp_path, monkeypatch):
 
 
 def test_configuration_is_written_once(deployment):
-    assert deployment.configure().changes
-    assert deployment.configure().changes == {}
+    assert configure(deployment).changes
+    assert configure(deployment).changes == {}
 
 
 def test_configuration_whose_record_was_not_written_any_more_is_continued(deployment):
-    deployment.configure()
+    configure(deployment)
     record = deployment.layout.instance(deployment.instance) / "instance.json"
     record.unlink()
     deployment.test = True
-    assert deployment.configure().changes == {"instance": deployment.instance, "files": []}
+    assert configure(deployment).changes == {"instance": deployment.instance, "files": []}
     assert not record.exists()
     deployment.test = False
-    deployment.configure()
+    configure(deployment)
     assert deployment.layout.instance_record(deployment.instance)["release"]
-    assert deployment.configure().changes == {}
+    assert configure(deployment).changes == {}
 
 
 def test_user_that_is_gone_is_told(deployment):
     deployment.user = "nobody-of-that-name"
     with pytest.raises(StepError, match="nobody-of-that-name"):
-        deployment.configure()
+        configure(deployment)

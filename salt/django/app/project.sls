@@ -154,12 +154,18 @@ include:
     - require:
       - django: "{{ name }}: release is live"
 
+"{{ name }}: what runs is verified":
+  django.verified:
+    - project: {{ name }}
+    - require:
+      - django: "{{ name }}: processes run"
+
 "{{ name }}: tasks after the switch are done":
   django.tasks_done:
     - project: {{ name }}
     - when: after
     - require:
-      - django: "{{ name }}: processes run"
+      - django: "{{ name }}: what runs is verified"
 
 "{{ name }}: old releases are gone":
   django.pruned:

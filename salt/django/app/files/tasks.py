@@ -7,9 +7,11 @@ Run by a project's own Python with this text on standard input, in its folder an
 
 The request is the only argument and holds no secret; one that a task needs is in the environment.
 The answer is one line of JSON on the original standard output; what the project prints goes to
-standard error. Exit status 1 and ``{"error": …}`` when a task fails.
+standard error. Exit status 1 and ``{"error", "where", "passing"}`` when a task fails; ``passing``
+tells whether the cause may pass by itself.
 """
 
+import errno
 import json
 import os
 import sys
@@ -259,6 +261,19 @@ TASKS = {
 WITHOUT_APPLICATIONS = ("applied",)
 
 
+def _may_pass(error):
+    """Whether the cause lies outside of the project: a database, the network, the disk."""
+    while error is not None:
+        if type(error).__name__ in ("OperationalError", "InterfaceError"):
+            return True
+        if isinstance(error, (ConnectionError, TimeoutError, MemoryError)):
+            return True
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def main():
     """Carry out the request and answer."""
     answer_to = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -278,6 +293,7 @@ def main():
         place = frames[-1] if frames else None
         answer["error"] = f"{type(error).__name__}: {error}"
         answer["where"] = f"{place.filename}:{place.lineno}" if place else ""
+        answer["passing"] = _may_pass(error)
         traceback.print_exc()
         status = 1
     answer_to.write(json.dumps(answer) + "\n")

@@ -1,0 +1,289 @@
+"""
+What a host needs around its projects: databases, services, files with secrets, tools.
+
+Every function that changes something looks first, changes only what differs and returns what it
+changed; ``test=True`` only says what would be done.
+"""
+
+import grp
+import hashlib
+import pathlib
+import pwd
+
+import django_access
+import django_layout
+import django_postgresql
+import django_service
+import django_step_build
+import django_tools
+import jinja2
+from django_run import CommandError, run
+from salt.exceptions import CommandExecutionError
+
+__virtualname__ = "django"
+
+
+def __virtual__():
+    return __virtualname__
+
+
+def _access():
+    return django_access.Access(__salt__, __pillar__, __grains__, __context__)
+
+
+# The database server
+
+
+def ensure_database(project, alias="default", test=False):
+    """
+    Create or mend a project's role, database, privileges and extensions in this host's PostgreSQL.
+
+    The server is asked for all of it in two queries; passwords reach it as SCRAM verifiers.
+
+    alias
+        Key of the database in the project's ``databases``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.ensure_database shop
+    """
+    server = _access().valid()["postgresql"]
+    wanted = next(
+        (
+            entry
+            for entry in server.get("databases", [])
+            if (entry["project"], entry["alias"]) == (project, alias)
+        ),
+        None,
+    )
+    if wanted is None:
+        raise CommandExecutionError(f"This host keeps no database {alias!r} of {project!r}")
+    password = _access().secrets(project).get(f"database.{alias}.password", "")
+    try:
+        steps = _database_steps(server, wanted, password, test)
+        changes = {wanted["name"]: [words for words, _, _ in steps]} if steps else {}
+        if test or not steps:
+            words = "would be mended" if steps else "is as wanted"
+            return {"changes": changes, "comment": f"Database {wanted['name']} {words}."}
+        for where, database in (("server", "postgres"), ("database", wanted["name"])):
+            statements = [statement for _, statement, place in steps if place == where]
+            for statement in statements:
+                _psql(server, database, statement + ";")
+        left = _database_steps(server, wanted, password)
+    except CommandError as error:
+        text = str(error).replace(password, "**********") if password else str(error)
+        raise CommandExecutionError(f"PostgreSQL: {text}") from None
+    if left:
+        words = "; ".join(words for words, _, _ in left)
+        raise CommandExecutionError(f"After the change PostgreSQL still lacks: {words}")
+    return {"changes": changes, "comment": f"Database {wanted['name']} is mended."}
+
+
+def _database_steps(server, wanted, password, test=False):
+    try:
+        found = django_postgresql.parse(_psql(server, "postgres", django_postgresql.look(wanted)))
+    except CommandError:
+        if not test:
+            raise
+        if pathlib.Path(server["config_dir"], "postgresql.conf").exists():
+            return []  # the server does not run; a run starts it before it asks
+        found = {}  # there is no server yet; a run installs it before it asks
+    inside = {}
+    if found.get("database"):
+        query = django_postgresql.inside(wanted)
+        inside = django_postgresql.parse(_psql(server, wanted["name"], query))
+    return django_postgresql.differences(wanted, password, found, inside)
+
+
+def _psql(server, database, script):
+    # Not /usr/bin/psql, which is a wrapper that starts Perl first.
+    program = f"/usr/lib/postgresql/{server['version']}/bin/psql"
+    options = ["--no-psqlrc", "--tuples-only", "--no-align", "--quiet", "--set=ON_ERROR_STOP=1"]
+    argv = [program, *options, f"--port={server['port']}", f"--dbname={database}"]
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "PGHOST": "/var/run/postgresql",
+        "PGCONNECT_TIMEOUT": "10",
+    }
+    return run(argv, user="postgres", env=environment, stdin=script, timeout=120).stdout
+
+
+# Services
+
+
+def run_service(name, enable=None, test=False):
+    """
+    Let a service of this host run, and start with the host or not.
+
+    name
+        Its name, without ``.service``.
+    enable
+        Whether it starts with the host; None leaves that as it is.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.run_service nginx enable=True
+    """
+    return _steer(name, {"running": True, "enabled": enable}, test)
+
+
+def end_service(name, enable=None, test=False):
+    """
+    Let a service of this host stop, and start with the host or not.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.end_service redis-server enable=False
+    """
+    return _steer(name, {"running": False, "enabled": enable}, test)
+
+
+def renew_service(name, reload=False, test=False):
+    """
+    Restart a service, or only let it read its configuration again.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.renew_service nginx reload=True
+    """
+    verb = "reload" if reload else "restart"
+    changes = {name: f"{verb}ed"}
+    if test:
+        return {"changes": changes, "comment": f"{name} would be {verb}ed."}
+    try:
+        if not django_service.look(name)["running"]:
+            verb = "start"
+        django_service.act(name, verb)
+    except (django_service.ServiceError, CommandError) as error:
+        raise CommandExecutionError(str(error)) from None
+    return {"changes": {name: f"{verb}ed"}, "comment": f"{name} was {verb}ed."}
+
+
+def _steer(name, wanted, test):
+    try:
+        found = django_service.look(name)
+        if not found["there"] and not test:
+            raise CommandExecutionError(f"This host has no service {name!r}")
+        differing = _differing(found, wanted)
+        if not test:
+            verbs = {"running": ("stop", "start"), "enabled": ("disable", "enable")}
+            for aspect in differing:
+                django_service.act(name, verbs[aspect][wanted[aspect]])
+            left = _differing(django_service.look(name), wanted) if differing else {}
+            if left:
+                raise CommandExecutionError(f"{name} was steered and yet: {left}")
+    except (django_service.ServiceError, CommandError) as error:
+        raise CommandExecutionError(str(error)) from None
+    if not differing:
+        return {"changes": {}, "comment": f"{name} is as wanted."}
+    words = "would be" if test else "is"
+    done = [
+        ("started" if wanted[aspect] else "stopped")
+        if aspect == "running"
+        else ("enabled" if wanted[aspect] else "disabled")
+        for aspect in differing
+    ]
+    return {"changes": differing, "comment": f"{name} {words} {' and '.join(done)}."}
+
+
+def _differing(found, wanted):
+    return {
+        aspect: {"old": found[aspect], "new": value}
+        for aspect, value in wanted.items()
+        if value is not None and found[aspect] != value
+    }
+
+
+# Files and tools
+
+
+def write_secret_file(
+    name, source, project, context=None, user="root", group="root", mode="0640", test=False
+):
+    """
+    Render a Jinja template with a project's secrets to a file; its content is never shown.
+
+    name
+        Absolute path.
+    source
+        Template, as ``salt://`` URL. It sees ``secrets`` (by name), ``sha256`` and ``context``.
+    project
+        Name of the project whose secrets it may use.
+    context
+        Other values for the template (dict).
+    user, group, mode
+        Owner, group and mode of the file.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.write_secret_file /etc/app.acl salt://app.acl.j2 shop
+    """
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    environment.filters["sha256"] = lambda text: hashlib.sha256(text.encode()).hexdigest()
+    template = environment.from_string(_access().read_file(source))
+    text = template.render(secrets=_access().secrets(project), **(context or {}))
+    uid, gid = _owner(user, group)
+    differing = django_layout.file_differences(name, text, int(str(mode), 8), uid, gid)
+    if not differing:
+        return {"changes": {}, "comment": f"{name} is as wanted."}
+    if not test:
+        if None in (uid, gid):
+            raise CommandExecutionError(f"{name}: there is no user {user!r} or group {group!r}")
+        django_layout.write_atomic(name, text, int(str(mode), 8), uid, gid)
+    return {
+        "changes": {name: differing},
+        "comment": f"{name} {'would be ' if test else ''}written.",
+    }
+
+
+def install_tool(name, requirements, test=False):
+    """
+    Bring a virtual environment for a tool of this formula to exactly the pins of a lock file.
+
+    name
+        Absolute path of the virtual environment.
+    requirements
+        Lock file with hashes, as ``salt://`` URL.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.install_tool /opt/django-formula/uv salt://django/host/files/uv.lock
+    """
+    lock = _access().read_file(requirements)
+    changes = django_tools.differences(name, lock)
+    if changes and not test:
+        try:
+            django_tools.install(name, lock, django_step_build.UV)
+        except (django_tools.ToolError, OSError) as error:
+            raise CommandExecutionError(str(error)) from None
+        left = django_tools.differences(name, lock)
+        if left:
+            raise CommandExecutionError(f"After the installation {name} still lacks {left}")
+    words = "is complete" if not changes else "would be installed" if test else "installed"
+    return {"changes": changes, "comment": f"{name} {words}."}
+
+
+def _owner(user, group):
+    """Numbers of a user and a group; None for one that does not exist yet."""
+    try:
+        uid = pwd.getpwnam(user).pw_uid
+    except KeyError:
+        uid = None
+    try:
+        gid = grp.getgrnam(group).gr_gid
+    except KeyError:
+        gid = None
+    return uid, gid

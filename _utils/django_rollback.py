@@ -1,0 +1,123 @@
+"""
+Going back to a release that has served before.
+
+The instance is started as it was, from its own environment and definitions, by the same
+health-checked switch. The database is not touched unless that is asked for, but it is told which of
+its migrations the older code does not know.
+"""
+
+import os
+import time
+
+import django_database
+import django_hold
+import django_layout
+import django_step_processes
+import django_step_switch
+import django_step_verify
+from django_deployment import StepError
+
+REVERSE_TIMEOUT = 3600
+
+
+def choose(deployment, wanted=None):
+    """
+    The instance (str) to go back to: the newest that has served before the live one and is still
+    complete, or the newest of the release whose id begins with ``wanted``.
+    """
+    layout, live = deployment.layout, deployment.layout.live_instance()
+    if live is None:
+        raise StepError(f"{deployment.name} has no live release on this host")
+    served = [entry["instance"] for entry in reversed(layout.served())]
+    good = [name for name in dict.fromkeys(served) if name != live and _is_complete(layout, name)]
+    if wanted:
+        good = [name for name in good if name.startswith(wanted)]
+    else:
+        # Not to one that an operator has gone back from.
+        left = {name for entry in layout.refusals() for name in entry.get("left", [])}
+        good = [name for name in good if name not in left]
+    if not good:
+        there = sorted({layout.release_of(name) for name in served if _is_complete(layout, name)})
+        raise StepError(
+            f"No release {wanted + '… ' if wanted else ''}to go back to; "
+            f"these have served and are still here: {', '.join(there) or 'none'}"
+        )
+    return good[0]
+
+
+def _is_complete(layout, instance):
+    record = layout.instance_record(instance)
+    return (
+        bool(record.get("facts") and record.get("definitions"))
+        and layout.record(layout.release_of(instance)).get("stage") == "built"
+        and os.path.exists(os.path.join(record["venv"], "bin"))
+    )
+
+
+def ahead(deployment, instance):
+    """
+    Migrations that the database has and the instance's code does not know:
+    ``{alias: [[app, name], …]}``, of applications that the live release has.
+    """
+    live = deployment.layout.live_instance()
+    known = deployment.layout.instance_record(instance)["facts"]["migrations"]
+    newer = deployment.layout.instance_record(live).get("facts", {}).get("migrations", [])
+    applied = django_database.asked(deployment, live)["migrations"]
+    found = {
+        alias: [key for key in keys if key in newer and key not in known]
+        for alias, keys in applied.items()
+    }
+    return {alias: keys for alias, keys in found.items() if keys}
+
+
+def go_back(deployment, instance, reverse):
+    """
+    Make ``instance`` serve, hold to it, and reverse the migrations in ``reverse`` (as of
+    :func:`ahead`) by the code that has them. Returns what changed (dict).
+    """
+    live = deployment.layout.live_instance()
+    before = deployment.layout.refusals()
+    if deployment.hold or deployment.instance != instance:
+        _hold(deployment, instance, live)
+    try:
+        changes = dict(django_step_switch.go_live(deployment).changes)
+    except StepError:
+        deployment.layout.save_refusals(before)
+        raise
+    changes.update(django_step_processes.run_processes(deployment).changes)
+    if reverse:
+        task = {"do": "reverse", "migrations": reverse}
+        answer = deployment.django(
+            [task], REVERSE_TIMEOUT, "The migrations cannot be reversed", instance=live
+        )
+        changes["reversed"] = django_database.as_names(answer["reverse"])
+    django_step_verify.verify(deployment)
+    return changes
+
+
+def _hold(deployment, instance, live):
+    intent = deployment.intent
+    if not intent["revision"]:
+        release = deployment.layout.release_of(live)
+        intent["revision"] = deployment.layout.record(release).get("revision", "")
+    entry = {
+        **intent,
+        "kind": django_hold.ROLLED_BACK,
+        "release": deployment.layout.release_of(live),
+        "instance": instance,
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "by": os.environ.get("SUDO_USER") or "root",
+    }
+    refusals = deployment.layout.refusals()
+    earlier = django_hold.find(refusals, intent) or {}
+    entry["left"] = [*earlier.get("left", []), live]
+    kept = django_hold.without(refusals, intent)
+    deployment.layout.save_refusals([*kept, entry][-django_hold.KEPT :])
+
+
+def allow(deployment):
+    """Lift every refusal of the project; returns the releases (list) that were refused."""
+    refused = deployment.layout.refusals()
+    if refused:
+        django_layout.remove_tree(deployment.layout.refused)
+    return [entry["release"] for entry in refused]

@@ -1,0 +1,57 @@
+"""What the kernel says of running processes: which folders and programs they use."""
+
+import os
+import pathlib
+from typing import NamedTuple
+
+PROC = pathlib.Path("/proc")
+
+
+class Process(NamedTuple):
+    """A process: its parent's number, its user's, its directory and its command line."""
+
+    parent: int
+    uid: int
+    directory: str
+    argv: tuple
+
+
+def table():
+    """Every process of this host: ``{pid: Process}``; those that end meanwhile are left out."""
+    found = {}
+    for entry in os.scandir(PROC):
+        if not entry.name.isdecimal():
+            continue
+        try:
+            status = (PROC / entry.name / "stat").read_text(encoding="utf-8", errors="replace")
+            argv = (PROC / entry.name / "cmdline").read_bytes().decode(errors="replace")
+            directory = os.readlink(PROC / entry.name / "cwd")
+            uid = entry.stat().st_uid
+        except OSError:
+            continue
+        parent = int(status.rpartition(")")[2].split()[1])
+        found[int(entry.name)] = Process(parent, uid, directory, tuple(argv.split("\0")[:-1]))
+    return found
+
+
+def descendants(processes, pid):
+    """Numbers (set of int) of a process and all that it has started, as ``table`` has them."""
+    found, edge = {pid} & set(processes), {pid}
+    while edge:
+        edge = {number for number, process in processes.items() if process.parent in edge} - found
+        found |= edge
+    return found
+
+
+def users_of(processes, folder):
+    """
+    Numbers (set of int) of the processes that work in ``folder`` or have a path below it in their
+    command line.
+    """
+    inside = f"{folder}/"
+    return {
+        number
+        for number, process in processes.items()
+        if f"{process.directory.removesuffix(' (deleted)')}/".startswith(inside)
+        or any(inside in word for word in process.argv)
+    }

@@ -1,0 +1,350 @@
+"""
+Steps from a source to a release: fetch it, give it its packages, build it, write its configuration.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import time
+
+import django_environment
+import django_host_files
+import django_layout
+import django_references
+import django_source
+import django_venv
+from django_deployment import Outcome, StepError, unless_held
+from django_run import CommandError, build_environment, run
+
+UV = "/opt/django-formula/uv/bin/uv"
+RESERVE_BYTES = 200 * 1024 * 1024
+_SETTINGS = re.compile(r"""["']DJANGO_SETTINGS_MODULE["']\s*[,\]]\s*=?\s*["']([\w.]+)["']""")
+
+
+@unless_held
+def fetch(deployment):
+    """The source of the wanted release lies in its folder."""
+    release_id = deployment.release_id
+    if deployment.record.get("stage"):
+        return Outcome({}, f"Release {release_id} of {_describe_revision(deployment)} is here.")
+    # Without the project's secret, which a first run generates, its name is not known yet.
+    name = release_id if deployment.key else "the first"
+    changes = {"release": {"old": deployment.layout.live_release(), "new": name}}
+    comment = f"Release {name} of {_describe_revision(deployment)}"
+    if deployment.test:
+        return Outcome(changes, f"{comment} would be fetched.")
+    _require_space(deployment)
+    folder = deployment.layout.release(release_id)
+    django_layout.remove_tree(folder)
+    folder.mkdir(mode=0o750)
+    os.chown(folder, 0, deployment.gid)
+    deployment.layout.downloads.mkdir(mode=0o700, exist_ok=True)
+    try:
+        django_source.fetch(
+            deployment.project["source"],
+            deployment.revision,
+            folder / "source",
+            deployment.layout.downloads,
+            deployment.deploy_key,
+        )
+    except (django_source.SourceError, OSError) as error:
+        django_layout.remove_tree(folder)
+        raise StepError(deployment.redact(str(error))) from None
+    if not pathlib.Path(deployment.source).is_dir():
+        django_layout.remove_tree(folder)
+        raise StepError(
+            f"source:subdirectory: the source has no folder "
+            f"{deployment.project['source']['subdirectory']!r}"
+        )
+    deployment.give_to_user(folder / "source")
+    deployment.layout.save_record(release_id, stage="fetched", revision=deployment.revision)
+    return Outcome(changes, f"{comment} is fetched.")
+
+
+@unless_held
+def install(deployment):
+    """The wanted release has a virtual environment with all its packages."""
+    if not deployment.record.get("stage"):
+        return Outcome({"venv": "of the new release"}, "Its packages would be installed.")
+    try:
+        wanted = _venv_inputs(deployment)
+    except django_venv.VenvError as error:
+        raise StepError(str(error)) from None
+    old = deployment.linked_venv(deployment.release_id)
+    name = _usable_venv(deployment, django_venv.name_of(wanted), old)
+    whole = _is_intact(deployment, name)
+    if whole and old == name:
+        return Outcome({}, f"Environment {name} is complete.")
+    changes = {"venv": {"old": old, "new": name}}
+    about = f"Environment {name}: {django_venv.describe(wanted)}"
+    if deployment.test:
+        deployment.planned_venv = name
+        return Outcome(changes, f"{about}, {'reused' if whole else 'would be built'}.")
+    if not whole:
+        _build_venv(deployment, name, wanted)
+    link = deployment.layout.release(deployment.release_id) / "venv"
+    django_layout.point(link, f"../../venvs/{name}")
+    return Outcome(changes, f"{about}, {'reused' if whole else 'built'}.")
+
+
+@unless_held
+def build(deployment):
+    """The wanted release holds its rendered files and the results of its build steps."""
+    if deployment.record.get("stage") == "built":
+        return Outcome({}, f"Release {deployment.release_id} is built.")
+    changes = {"built": deployment.release_id}
+    if deployment.test:
+        return Outcome(changes, f"Release {deployment.release_id} would be built.")
+    folder = deployment.layout.release(deployment.release_id)
+    deployment.give_to_user(folder / "source")
+    _detect(deployment)
+    for name, text in deployment.files("release", deployment.names()).items():
+        path = _inside(deployment, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        entry = deployment.project_file(name)
+        django_layout.write_atomic(
+            path, text, int(entry["mode"], 8), deployment.uid, deployment.gid
+        )
+    for link in deployment.project["links"]:
+        path = _inside(deployment, link["link"])
+        if path.is_dir() and not path.is_symlink():
+            django_layout.remove_tree(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        django_layout.point(path, link["target"])
+    deployment.give_to_user(folder / "source")
+    log = deployment.log("build")
+    for number, step in enumerate(deployment.project["build"], 1):
+        _build_step(deployment, number, step, log)
+    compile_all = [
+        f"{deployment.venv}/bin/python",
+        "-m",
+        "compileall",
+        "-q",
+        "-j0",
+        deployment.source,
+    ]
+    run(compile_all, user=deployment.user, env=build_environment(), check=False)
+    django_layout.seal(folder / "source", deployment.gid)
+    deployment.layout.save_record(
+        deployment.release_id,
+        stage="built",
+        built_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    )
+    return Outcome(changes, f"Release {deployment.release_id} is built.")
+
+
+@unless_held
+def configure(deployment):
+    """The wanted instance's environment and the files on the host are written."""
+    instance = deployment.instance
+    if instance is None:
+        return Outcome({"instance": "of the new release"}, "Its configuration would be written.")
+    folder = deployment.layout.instance(instance)
+    environments = deployment.environments(instance)
+    wanted = {
+        str(folder / name): (text, 0o400, deployment.uid, deployment.gid)
+        for name, text in environments.items()
+    }
+    files, copies = django_host_files.wanted(deployment, instance)
+    wanted.update(files)
+    wanted.update(copies)
+    differing = [
+        path for path, entry in wanted.items() if django_layout.file_differences(path, *entry)
+    ]
+    record = {
+        "release": deployment.release_id,
+        "venv": deployment.venv,
+        "definitions": deployment.definitions_of(instance),
+        "files": django_host_files.record(deployment),
+    }
+    recorded = record.items() <= deployment.layout.instance_record(instance).items()
+    if recorded and not differing:
+        return Outcome({}, f"The configuration of instance {instance} is in place.")
+    shown = [path for path in differing if path not in copies]
+    changes = {"instance": instance, "files": sorted(shown)}
+    changed = _changed_variables(deployment, environments["environment"])
+    if changed:
+        changes["variables"] = changed
+    if deployment.test:
+        return Outcome(changes, f"Instance {instance} would be configured.")
+    folder.mkdir(mode=0o750, exist_ok=True)
+    os.chown(folder, 0, deployment.gid)
+    for path in differing:
+        pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+        django_layout.write_atomic(path, *wanted[path])
+    deployment.layout.save_instance_record(instance, **record)
+    return Outcome(changes, f"Instance {instance} is configured.")
+
+
+def _describe_revision(deployment):
+    source = deployment.project["source"]
+    if source["kind"] == "pypi":
+        return deployment.revision
+    rev = source.get("rev")
+    return " ".join(filter(None, (source["kind"], rev, deployment.revision[:12])))
+
+
+def _venv_inputs(deployment):
+    return django_venv.inputs(
+        deployment.project["python"],
+        deployment.source,
+        deployment.interpreter(),
+        deployment.revision,
+        _own_package(deployment),
+    )
+
+
+def _own_package(deployment):
+    source = deployment.project["source"]
+    if source["kind"] != "pypi":
+        return None
+    extras = f"[{','.join(source['extras'])}]" if source.get("extras") else ""
+    return f"{source['package']}{extras}=={source['version']}"
+
+
+def _is_intact(deployment, name):
+    marker = django_layout.read_json(deployment.layout.venvs / name / django_venv.MARKER)
+    return bool(marker) and marker["installed"] == django_venv.installed(
+        deployment.layout.venvs / name
+    )
+
+
+def _usable_venv(deployment, name, linked):
+    """
+    The folder name to use for the environment ``name``: the one that is linked if it is intact.
+    One whose packages were changed by hand is never mended under a running process; a new one
+    takes its place.
+    """
+    if linked and linked.split("-")[0] == name and _is_intact(deployment, linked):
+        return linked
+    candidate, number = name, 1
+    while (deployment.layout.venvs / candidate / django_venv.MARKER).exists():
+        if _is_intact(deployment, candidate):
+            return candidate
+        number += 1
+        candidate = f"{name}-{number}"
+    return candidate
+
+
+def _build_venv(deployment, name, wanted):
+    folder = deployment.layout.venvs / name
+    django_layout.remove_tree(folder)
+    folder.mkdir(mode=0o750)
+    os.chown(folder, deployment.uid, deployment.gid)
+    python = deployment.project["python"]
+    environment = django_venv.environment(
+        django_environment.variables(python["environment"], deployment.names()),
+        folder,
+        deployment.layout.cache,
+        deployment.secrets,
+    )
+    constraints = django_venv.constraint_file(folder, wanted)
+    if constraints:
+        django_layout.write_atomic(*constraints)
+    log = deployment.log("build")
+    try:
+        for argv in django_venv.commands(wanted, python, deployment.source, folder, UV):
+            run(
+                argv,
+                user=deployment.user,
+                env=environment,
+                cwd=deployment.source,
+                timeout=python["timeout"],
+                log=log,
+            )
+    except CommandError as error:
+        django_layout.remove_tree(folder)
+        raise StepError(deployment.redact(f"The packages cannot be installed. {error}")) from None
+    finally:
+        if constraints:
+            os.unlink(constraints[0])
+    django_layout.seal(folder, deployment.gid)
+    django_layout.write_json(
+        folder / django_venv.MARKER,
+        {"inputs": wanted, "installed": django_venv.installed(folder)},
+    )
+
+
+def _build_step(deployment, number, step, log):
+    argv = step["command"]
+    argv = argv if isinstance(argv, list) else ["/bin/sh", "-ec", argv]
+    names = deployment.names()
+    argv = [django_references.expand_text(word, names) for word in argv]
+    extra = django_environment.variables(step["environment"], names)
+    environment = {
+        **build_environment(),
+        **deployment.variables(),
+        **extra,
+        "HOME": str(deployment.layout.cache),
+    }
+    try:
+        run(
+            argv,
+            user=deployment.user,
+            env=environment,
+            cwd=os.path.join(deployment.source, step.get("directory") or ""),
+            timeout=step["timeout"],
+            log=log,
+        )
+    except CommandError as error:
+        raise StepError(
+            deployment.redact(f"Build step {number} failed ({log} has all of it). {error}")
+        ) from None
+
+
+def _detect(deployment):
+    """Find the settings module and the WSGI entry point where the pillar names none."""
+    found = {}
+    source = pathlib.Path(deployment.source)
+    entries = [path for depth in ("", "*/", "*/*/") for path in source.glob(f"{depth}wsgi.py")]
+    entries = [path for path in entries if "node_modules" not in path.parts]
+    if len(entries) == 1:
+        parts = entries[0].relative_to(source).with_suffix("").parts
+        found["wsgi"] = ".".join(parts)
+    manage = source / deployment.project["manage"]["value"]
+    for path in [*entries[:1], manage]:
+        text = path.read_text(errors="replace") if path.is_file() else ""
+        match = _SETTINGS.search(text)
+        if match and "settings" not in found:
+            found["settings"] = match.group(1)
+    problems = []
+    if not (deployment.project["settings"] or found.get("settings")):
+        problems.append("settings: the source does not tell the settings module; name it")
+    app = deployment.project["app"]
+    if app["server"] == "gunicorn" and not (app["module"] or found.get("wsgi")):
+        problems.append(f"app:module: the source has {len(entries)} wsgi.py; name the entry point")
+    if problems:
+        raise StepError("\n".join(f"django:projects:{deployment.name}:{line}" for line in problems))
+    deployment.layout.save_record(deployment.release_id, **found)
+
+
+def _inside(deployment, name):
+    """A path in the project's folder of the release; a link must not lead out of it."""
+    path = pathlib.Path(deployment.source, name)
+    if not path.parent.resolve().is_relative_to(pathlib.Path(deployment.source).resolve()):
+        raise StepError(f"{name} leads out of the release through a link in the source")
+    return path
+
+
+def _require_space(deployment):
+    free = shutil.disk_usage(deployment.layout.releases).free
+    if free < RESERVE_BYTES:
+        raise StepError(
+            f"Only {free // 2**20} MiB are free below {deployment.layout.releases}; "
+            f"a release needs at least {RESERVE_BYTES // 2**20} MiB. Nothing was changed."
+        )
+
+
+def _changed_variables(deployment, environment):
+    live = deployment.layout.live_instance()
+    if live is None:
+        return []
+    try:
+        text = (deployment.layout.instance(live) / "environment").read_text(encoding="utf-8")
+    except OSError:
+        return []
+    old = django_environment.parse_shell_file(text)
+    new = django_environment.parse_shell_file(environment)
+    return sorted(name for name in {*old, *new} if old.get(name) != new.get(name))

@@ -1,0 +1,52 @@
+"""The step that asks Django whether the new release is fit to go live."""
+
+import django_database
+from django_deployment import Outcome, StepError, unless_held
+
+CHECK_TIMEOUT = 300
+LEVELS = {"error": 40, "warning": 30}
+
+
+@unless_held
+def check(deployment):
+    """Django's checks pass in the wanted instance, and its settings are fit to go live."""
+    instance = deployment.instance
+    if instance is None:
+        return Outcome({"checked": "the new release"}, "The new release would be checked.")
+    if deployment.layout.instance_record(instance).get("facts"):
+        return Outcome({}, f"Instance {instance} has passed its checks.")
+    changes = {"checked": instance}
+    if deployment.test:
+        return Outcome(changes, f"Instance {instance} would be checked.")
+    rules = deployment.project["release"]
+    tasks = [{"do": "inspect"}]
+    if rules["check"] != "none":
+        tasks.append({"do": "check", "deploy": rules["deploy_check"]})
+    if deployment.project["migrate"]["enabled"]:
+        tasks.append(django_database.question(deployment))
+    answer = deployment.django(tasks, CHECK_TIMEOUT, "The release does not start")
+    problems = _unfit(deployment, answer)
+    if problems:
+        raise StepError(deployment.redact("\n".join(problems)), blames_release=True)
+    deployment.database = answer.get("applied")
+    deployment.layout.save_instance_record(instance, facts=answer["inspect"])
+    return Outcome(changes, f"Instance {instance} passes its checks.")
+
+
+def _unfit(deployment, answer):
+    """Reasons (list of str) why these settings must not go live."""
+    facts, rules = answer["inspect"], deployment.project["release"]
+    problems = []
+    expected = deployment.project["settings"]
+    if expected and facts["settings"] != expected:
+        problems.append(f"The settings are {facts['settings']}, but the pillar names {expected}.")
+    if facts["debug"] and not rules["allow_debug"]:
+        problems.append(f"DEBUG is on in {facts['settings']}.")
+    if facts["secret_key"]:
+        problems.append(f"SECRET_KEY {facts['secret_key']}.")
+    level = LEVELS.get(rules["check"], 1000)
+    for message in answer.get("check", []):
+        if message["level"] >= level:
+            hint = f" ({message['hint']})" if message["hint"] else ""
+            problems.append(f"{message['id'] or 'check'}: {message['message']}{hint}")
+    return problems

@@ -1,0 +1,98 @@
+"""The step that removes what no release needs any more."""
+
+import os
+import pathlib
+import time
+
+import django_hold
+import django_layout
+import django_programs
+import django_running
+import django_static
+from django_deployment import Outcome
+
+LEAVE_SECONDS = 5
+
+
+def prune(deployment):
+    """
+    Only the newest releases, and what they and the running processes need, are kept. Old workers
+    that have ended are forgotten.
+    """
+    live = deployment.layout.live_release()
+    if live is None:
+        return Outcome({}, "No release is live yet.")
+    used, busy, ended = _in_use(deployment)
+    kept = _kept(deployment, live) | used["releases"]
+    venvs = {deployment.linked_venv(name) for name in kept - {deployment.release_id}}
+    venvs |= {pathlib.PurePath(deployment.venv).name, *used["venvs"]}
+    roots = [deployment.layout.record(name).get("static") for name in kept]
+    roots = [root for root in roots if root]
+    stale = django_static.stale(deployment.layout.static, roots) if roots else []
+    gone = {
+        "ended": ended,
+        "releases": set(deployment.layout.release_ids()) - kept,
+        "instances": [
+            name
+            for name in deployment.layout.instance_ids()
+            if deployment.layout.release_of(name) not in kept and name not in used["instances"]
+        ],
+        "venvs": {entry.name for entry in os.scandir(deployment.layout.venvs)} - venvs,
+        "static": stale,
+    }
+    changes = {key: sorted(names) for key, names in gone.items() if names}
+    comment = f"{len(kept)} releases are kept."
+    if busy:
+        comment += f" Still finishing their work: {', '.join(sorted(busy))}."
+    if not changes or deployment.test:
+        return Outcome(changes, comment)
+    for name in ended:
+        deployment.manager.stop(name, 0)
+    for name in gone["releases"]:
+        django_layout.remove_tree(deployment.layout.release(name))
+    for name in gone["instances"]:
+        django_layout.remove_tree(deployment.layout.instance(name))
+    for name in gone["venvs"]:
+        django_layout.remove_tree(deployment.layout.venvs / name)
+    django_static.remove(deployment.layout.static, stale)
+    return Outcome(changes, comment)
+
+
+def _kept(deployment, live):
+    """Releases (set of str) that stay: the newest that have served, and what a hold needs."""
+    layout = deployment.layout
+    served = [layout.release_of(entry["instance"]) for entry in reversed(layout.served())]
+    there = layout.release_ids()
+    newest = [name for name in dict.fromkeys([live, *served]) if name in there]
+    coming = bool(deployment.test and not deployment.hold and deployment.release_id != live)
+    kept = {*newest[: deployment.project["release"]["keep"] - coming], live, deployment.release_id}
+    hold = deployment.hold
+    if hold and hold["kind"] == django_hold.ROLLED_BACK:
+        kept |= {hold["release"], layout.release_of(hold["instance"])}
+    return kept
+
+
+def _in_use(deployment):
+    """
+    What running processes need (dict of sets), programs that finish their work, and programs that
+    have finished it. Most end at once, so those are waited for, for a moment.
+    """
+    deadline = time.monotonic() + (0 if deployment.test else LEAVE_SECONDS)
+    while True:
+        programs = deployment.manager.programs()
+        leaving = {name: program for name, program in programs.items() if program["leaving"]}
+        busy = [name for name, program in leaving.items() if program["pid"]]
+        if not busy or time.monotonic() >= deadline:
+            break
+        time.sleep(0.1)
+    layout, table = deployment.layout, django_running.table()
+    used = {
+        "releases": _with_users(table, layout.releases, layout.release_ids()),
+        "venvs": _with_users(table, layout.venvs, os.listdir(layout.venvs)),
+        "instances": {django_programs.parsed(deployment, name)[1] for name in busy},
+    }
+    return used, busy, sorted(set(leaving) - set(busy))
+
+
+def _with_users(table, folder, names):
+    return {name for name in names if django_running.users_of(table, folder / name)}

@@ -1,0 +1,159 @@
+"""
+The step that makes an instance serve: started beside the old one, asked for its health, switched
+to by one rename, and the old one stopped when nobody waits for it any more.
+"""
+
+import pathlib
+import socket
+import time
+
+import django_health
+import django_host_files
+import django_layout
+import django_process
+import django_programs
+from django_deployment import Outcome, StepError
+from django_run import CommandError
+
+START_SECONDS = 5  # for a program that came up a moment ago, as after a restart of its manager
+DRAIN_SECONDS = 10
+
+
+def go_live(deployment):
+    """The instance that is to run, and no other, serves the project's web requests."""
+    instance = deployment.target
+    if instance is None:
+        return Outcome({"live": "the new release"}, "The new release would go live.")
+    definition = deployment.definitions_of(instance)["web"]
+    name = django_process.program_name(deployment.name, "web", instance)
+    changes, others, problem = _differences(deployment, instance, name, definition)
+    if not changes and not problem:
+        return Outcome({}, f"Instance {instance} serves.")
+    if deployment.test:
+        return Outcome(changes, problem or f"Instance {instance} would serve.")
+    django_host_files.restore(deployment, instance)
+    if "started" in changes:
+        _start(deployment, instance, name, definition)
+    elif problem:
+        _await(deployment, instance, name, definition, restart="restarted" in changes)
+    for link, target in _links(deployment, instance):
+        django_layout.point(link, target)
+    for other in others:
+        _retire(deployment, other)
+    left, _, problem = _differences(deployment, instance, name, definition)
+    if left or problem:
+        raise StepError(f"After the switch these are still not as wanted: {left or problem}")
+    _remember(deployment, instance)
+    return Outcome(changes, f"Instance {instance} serves.")
+
+
+def _differences(deployment, instance, name, definition):
+    """
+    What keeps ``instance`` from being the one that serves, the programs of others, and why it
+    is not healthy although it runs (None when it is). A wrong answer may come from a database
+    that starts with this run; only a process that does not answer at all is started again.
+    """
+    programs = django_programs.settled(deployment, name, START_SECONDS)
+    others = [
+        other
+        for other in programs
+        if other != name and django_programs.parsed(deployment, other)[0] == "web"
+    ]
+    changes = {}
+    files = django_host_files.differing(deployment, instance)
+    if files:
+        changes["files"] = sorted(files)
+    path = deployment.layout.instance_socket(instance)
+    running = programs.get(name, {}).get("running") and not deployment.manager.differs(
+        name, definition
+    )
+    health = {**deployment.project["health"], "timeout": START_SECONDS}
+    problem = django_health.wait(path, health) if running else None
+    if not running:
+        changes["started"] = name
+    elif problem and problem.startswith(django_health.NO_ANSWER):
+        changes["restarted"] = name
+    for link, target in _links(deployment, instance):
+        now = django_layout.target_of(link)
+        if now != target:
+            changes[link.name] = {"old": now, "new": target}
+    if others:
+        changes["stopped"] = sorted(others)
+    return changes, others, problem
+
+
+def _links(deployment, instance):
+    """The links that a switch renames, the one that decides first: pairs of path and target."""
+    layout = deployment.layout
+    return (
+        (layout.socket, str(layout.instance_socket(instance))),
+        (layout.current, f"releases/{layout.release_of(instance)}"),
+        (layout.live, f"instances/{instance}"),
+    )
+
+
+def _await(deployment, instance, name, definition, restart):
+    """Give a running process the time to become healthy; start it again if that is of use."""
+    path = deployment.layout.instance_socket(instance)
+    reason = django_health.wait(path, deployment.project["health"])
+    if reason is None:
+        return
+    if not restart:
+        raise StepError(deployment.redact(f"Instance {instance} runs but is not healthy: {reason}"))
+    deployment.manager.stop(name, definition["stopwaitsecs"])
+    _start(deployment, instance, name, definition)
+
+
+def _start(deployment, instance, name, definition):
+    path = deployment.layout.instance_socket(instance)
+    before = django_programs.claim_log(deployment, definition)
+    try:
+        deployment.manager.start(name, definition)
+        reason = django_health.wait(
+            path, deployment.project["health"], lambda: deployment.manager.failure(name)
+        )
+    except (CommandError, StepError) as error:
+        reason = str(error)
+    if reason is None:
+        return
+    output = django_programs.log_tail(definition, before)
+    if deployment.layout.live_instance() != instance:
+        deployment.manager.discard(name)
+        path.unlink(missing_ok=True)
+    text = f"The new release is not healthy and does not go live: {reason}\n{output}".rstrip()
+    raise StepError(deployment.redact(text), blames_release=True)
+
+
+def _retire(deployment, name):
+    """Stop an old web process once its socket has no connection waiting to be accepted."""
+    _, instance = django_programs.parsed(deployment, name)
+    path = str(deployment.layout.instance_socket(instance))
+    deadline = time.monotonic() + DRAIN_SECONDS
+    while _waiting(path) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    deployment.manager.stop(name, django_programs.stop_seconds(deployment, name))
+    pathlib.Path(path).unlink(missing_ok=True)
+
+
+def _remember(deployment, instance):
+    layout = deployment.layout
+    served = layout.served()
+    if served and served[-1]["instance"] == instance:
+        return
+    entry = {
+        "instance": instance,
+        "revision": layout.record(layout.release_of(instance)).get("revision"),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "host": socket.gethostname(),
+    }
+    django_layout.write_json(layout.history, {"entries": [*served, entry][-200:]})
+
+
+def _waiting(path):
+    """Number of connections to the Unix socket ``path`` that nobody has accepted yet."""
+    try:
+        lines = pathlib.Path("/proc/net/unix").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0
+    # State 02 is a connection under way (SS_CONNECTING): it waits in the listener's queue.
+    return sum(1 for line in lines if line.endswith(f" {path}") and line.split()[5] == "02")

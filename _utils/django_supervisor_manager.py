@@ -1,0 +1,85 @@
+"""Processes of a project as programs of supervisord, by way of its execution module."""
+
+import contextlib
+import os
+
+from django_deployment import StepError
+from salt.exceptions import CommandExecutionError
+
+START_PATIENCE = 10  # seconds beyond a program's own startsecs
+
+
+class Manager:
+    """Starts, stops and lists the programs of one project through supervisord."""
+
+    kind = "supervisord"
+    test = False
+
+    def __init__(self, project, salt):
+        self._project = project
+        self._salt = salt
+
+    def programs(self):
+        """
+        Programs that are defined for the project: ``{name: {running, state, pid, error,
+        leaving}}``; the last means that it was dismissed.
+        """
+        try:
+            processes = self._salt["supervisord.processes"]()
+        except CommandExecutionError:
+            if not self.test:
+                raise
+            processes = {}  # a run has started supervisord before it asks
+        return {
+            name: {
+                "running": program["statename"] == "RUNNING",
+                "state": program["statename"],
+                "pid": program["pid"],
+                "error": program["spawnerr"],
+                "leaving": not os.path.exists(self._salt["supervisord.path"](name)),
+            }
+            for name, program in processes.items()
+            if name.split(".")[0] == self._project
+        }
+
+    def differs(self, name, definition):
+        """Whether supervisord's definition of a program is not the wanted one."""
+        return bool(self._salt["supervisord.differs"](name, definition))
+
+    def start(self, name, definition):
+        """Define and start a program."""
+        try:
+            self._salt["supervisord.define"](
+                name, definition, timeout=definition["startsecs"] + START_PATIENCE
+            )
+        except CommandExecutionError as error:
+            raise StepError(str(error)) from None
+
+    def stop(self, name, timeout):
+        """Stop a program, waiting up to ``timeout`` seconds, and forget it."""
+        try:
+            self._salt["supervisord.undefine"](name, timeout=timeout + 30)
+        except CommandExecutionError as error:
+            raise StepError(str(error)) from None
+
+    def dismiss(self, name):
+        """Ask a program to end, and not to come back, without waiting for it."""
+        try:
+            self._salt["supervisord.dismiss"](name)
+        except CommandExecutionError as error:
+            raise StepError(str(error)) from None
+
+    def discard(self, name):
+        """End a program that never served, at once, and forget it."""
+        with contextlib.suppress(CommandExecutionError):  # it may have ended by itself
+            self._salt["supervisord.signal"](name, "KILL")
+        self.stop(name, 5)
+
+    def failure(self, name):
+        """Why a program is not running (str), or None when it runs or is starting."""
+        program = self.programs().get(name)
+        if program is None:
+            return f"{name} is not defined"
+        if program["state"] in ("FATAL", "BACKOFF", "EXITED", "STOPPED"):
+            return f"{name} is {program['state']} {program['error']}".strip()
+        return None
