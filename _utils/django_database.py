@@ -1,6 +1,5 @@
 """What a project's database says, asked through the settings of one of its instances."""
 
-
 TIMEOUT = 300
 
 

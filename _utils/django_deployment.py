@@ -26,7 +26,8 @@ import django_venv
 from django_run import CommandError, run
 
 GUNICORN_CONFIG = "salt://django/host/files/usr/local/lib/django-formula/gunicorn.conf.py"
-TASKS = "salt://django/app/files/tasks.py"
+TASKS = "salt://django/app/files/tasks"
+TASK_FILES = ("project", "database", "users", "migrations", "commands", "main")
 
 
 class StepError(Exception):
@@ -334,7 +335,7 @@ class Deployment:
                 env={**environment, **(extra or {})},
                 cwd=names["path.project"],
                 timeout=timeout,
-                stdin=self.read_file(TASKS),
+                stdin="\n\n".join(self.read_file(f"{TASKS}/{name}.py") for name in TASK_FILES),
                 check=False,
                 umask=0o027,
             )

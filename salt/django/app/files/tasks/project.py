@@ -1,0 +1,52 @@
+"""What a project is made of, and what Django's checks say of it."""
+
+
+def inspect(request):
+    """What the project is made of: settings that matter, its migrations, its user table."""
+    from django.conf import settings
+    from django.db import connections
+    from django.db.migrations.loader import MigrationLoader
+
+    loader = MigrationLoader(None, ignore_no_migrations=True)
+    migrated = sorted(list(key) for key in loader.disk_migrations)
+    return {
+        "django": __import__("django").get_version(),
+        "settings": settings.SETTINGS_MODULE,
+        "debug": bool(settings.DEBUG),
+        "secret_key": _secret_key_problem(settings),
+        "static_root": str(settings.STATIC_ROOT or ""),
+        "static_url": str(settings.STATIC_URL or ""),
+        "media_root": str(settings.MEDIA_ROOT or ""),
+        "databases": {alias: connections[alias].vendor for alias in connections},
+        "migrations": migrated,
+        "user": _user_columns(settings),
+        "staticfiles": "django.contrib.staticfiles" in settings.INSTALLED_APPS,
+    }
+
+
+def _secret_key_problem(settings):
+    key = settings.SECRET_KEY
+    text = key.decode(errors="replace") if isinstance(key, bytes) else str(key)
+    if text.startswith("django-insecure-"):
+        return "is the one that startproject made for development (django-insecure-…)"
+    if len(text) < 32:
+        return "is shorter than 32 characters"
+    return None
+
+
+def check(request):
+    """System checks: ``{"level": 0-50, "id", "message", "hint", "object"}`` each."""
+    from django.core import checks
+
+    found = checks.run_checks(include_deployment_checks=request.get("deploy", True))
+    return [
+        {
+            "level": message.level,
+            "id": message.id,
+            "message": str(message.msg),
+            "hint": str(message.hint or ""),
+            "object": str(message.obj) if message.obj is not None else "",
+        }
+        for message in found
+        if not message.is_silenced()
+    ]

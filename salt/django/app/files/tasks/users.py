@@ -1,0 +1,60 @@
+"""A project's users."""
+
+import os
+
+
+def _user_columns(settings):
+    """
+    Where the database keeps users: ``{table, username, flags}``, the columns that are true of a
+    superuser; None without users.
+    """
+    from django.contrib.auth import get_user_model
+
+    if "django.contrib.auth" not in settings.INSTALLED_APPS:
+        return None
+    model = get_user_model()
+    return {
+        "table": model._meta.db_table,
+        "username": model._meta.get_field(model.USERNAME_FIELD).column,
+        "flags": [model._meta.get_field(name).column for name in _superuser_flags(model)],
+    }
+
+
+def _superuser_flags(model):
+    """
+    Fields (list of str) that are true of a superuser who can log in. A model with a
+    ``create_superuser`` of its own may mean others by it, so of Django's only ``is_active`` counts.
+    """
+    from django.contrib.auth.models import UserManager
+
+    made_by = getattr(type(model._default_manager), "create_superuser", None)
+    own = made_by is not UserManager.create_superuser
+    names = ["is_active"] if own else ["is_active", "is_staff", "is_superuser"]
+    fields = {field.name for field in model._meta.concrete_fields}
+    return [name for name in names if name in fields]
+
+
+def superuser(request):
+    """Create a superuser whose password is in the environment; returns whether it is new."""
+    from django.contrib.auth import get_user_model
+
+    model = get_user_model()
+    name = request["username"]
+    existing = model._default_manager.filter(**{model.USERNAME_FIELD: name}).first()
+    if existing is not None:
+        changed = [flag for flag in _superuser_flags(model) if not getattr(existing, flag)]
+        for flag in changed:
+            setattr(existing, flag, True)
+        if changed:
+            existing.save()
+        return {"created": False, "granted": changed}
+    fields = {model.USERNAME_FIELD: name, "password": os.environ["DJANGO_SUPERUSER_PASSWORD"]}
+    email_field = model.get_email_field_name()
+    if email_field != model.USERNAME_FIELD and any(
+        field.name == email_field for field in model._meta.get_fields()
+    ):
+        fields[email_field] = request.get("email", "")
+    for field in model.REQUIRED_FIELDS:
+        fields.setdefault(field, request.get("fields", {}).get(field, ""))
+    model._default_manager.create_superuser(**fields)
+    return {"created": True, "granted": []}
