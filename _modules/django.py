@@ -339,16 +339,19 @@ def rollback(project, release=None, migrations=False, test=False):
             if migrations:
                 raise
             ahead = None  # going back must be possible while the database is down
-        back = deployment.layout.release_of(instance)
-        changes = {"release": {"old": deployment.layout.live_release(), "new": back}}
+        back, left = deployment.layout.release_of(instance), deployment.layout.live_release()
+        changes = {"release": {"old": left, "new": back}}
+        if back == left:
+            back, left = instance, deployment.layout.live_instance()
+            changes = {"instance": {"old": left, "new": back}}
         if not test:
             reverse = ahead if migrations else {}
             changes.update(django_rollback.go_back(deployment, instance, reverse))
     return {
         "changes": changes,
-        "comment": f"Release {back} {'would serve' if test else 'serves'} again. Release "
-        f"{changes['release']['old']} is not activated again until the project's pillar or source "
-        f"changes, or after: salt-call django.release_allow {project}",
+        "comment": f"{back} {'would serve' if test else 'serves'} again. {left} is not activated "
+        "again until the project's pillar or source changes, or after: "
+        f"salt-call django.release_allow {project}",
         "database_is_ahead_by": "unknown, it does not answer"
         if ahead is None
         else django_database.as_names(ahead),
@@ -412,9 +415,9 @@ def restart(project, process=None):
 
 def scale(project, process, count):
     """
-    Change at once how many of a process run on this host. It is for the moment: the next release,
-    and the next ``state.apply``, bring back what the pillar says (``app:workers``,
-    ``processes:NAME:count``).
+    Change at once how many of a process run on this host. It is for the moment: what the pillar
+    says (``app:workers``, ``processes:NAME:count``) comes back with the next release, for other
+    processes than ``web`` with the next ``state.apply``.
 
     process
         ``web`` (workers of Gunicorn) or one of ``processes``.

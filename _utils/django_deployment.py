@@ -25,7 +25,7 @@ import django_source
 import django_venv
 from django_run import CommandError, run
 
-GUNICORN_CONFIG = "salt://django/host/files/usr/local/lib/django-formula/gunicorn.conf.py"
+GUNICORN_CONFIG = "salt://django/app/files/gunicorn.conf.py"
 TASKS = "salt://django/app/files/tasks"
 TASK_FILES = ("project", "database", "users", "migrations", "commands", "main")
 

@@ -12,7 +12,7 @@ import shlex
 import django_references
 
 LAUNCHER = "/usr/local/lib/django-formula/with-environment"
-GUNICORN_CONFIG = "/usr/local/lib/django-formula/gunicorn.conf.py"
+GUNICORN_CONFIG = "gunicorn.conf.py"  # in the folder of the instance
 _PROGRAM = re.compile(
     r"(?P<project>[^.]+)\.(?P<process>[^.]+)\.(?P<instance>[0-9a-f]{12}-[0-9a-f]{12})"
 )
@@ -58,7 +58,7 @@ def command_argv(spec, project, names):
     return [*manage_argv(project["manage"], names["path.venv"], names["path.project"]), *words]
 
 
-def gunicorn_argv(app, module, names):
+def gunicorn_argv(app, module, names, folder):
     """
     Gunicorn's command line.
 
@@ -66,10 +66,12 @@ def gunicorn_argv(app, module, names):
         The project's resolved ``app`` settings.
     module
         The WSGI (or ASGI) callable, such as ``shop.wsgi:application``.
+    folder
+        The instance's folder, which has Gunicorn's configuration file.
     """
     argv = [
         f"{names['path.venv']}/bin/gunicorn",
-        f"--config={GUNICORN_CONFIG}",
+        f"--config={folder}/{GUNICORN_CONFIG}",
         f"--bind=unix:{names['socket']}",
         f"--chdir={names['path.project']}",
         f"--name={names['project']}",
@@ -128,7 +130,9 @@ def definitions(project, record, names, folder):
         web = command_argv(app, project, names)
     else:
         module = app["module"] or record.get("wsgi") or ""
-        web = gunicorn_argv(app, module if ":" in module else f"{module}:application", names)
+        web = gunicorn_argv(
+            app, module if ":" in module else f"{module}:application", names, folder
+        )
     common = {
         "user": project["user"],
         "autostart": True,

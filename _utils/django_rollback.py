@@ -120,4 +120,4 @@ def allow(deployment):
     refused = deployment.layout.refusals()
     if refused:
         django_layout.remove_tree(deployment.layout.refused)
-    return [entry["release"] for entry in refused]
+    return sorted({entry["release"] for entry in refused})

@@ -34,6 +34,18 @@ def table():
     return found
 
 
+def search_path(pid):
+    """The folders (list of str) that a process was started to look for programs in."""
+    try:
+        environment = (PROC / str(pid) / "environ").read_bytes().decode(errors="replace")
+    except OSError:
+        return []
+    for variable in environment.split("\0"):
+        if variable.startswith("PATH="):
+            return variable.removeprefix("PATH=").split(":")
+    return []
+
+
 def descendants(processes, pid):
     """Numbers (set of int) of a process and all that it has started, as ``table`` has them."""
     found, edge = {pid} & set(processes), {pid}

@@ -11,10 +11,11 @@ import time
 import django_environment
 import django_host_files
 import django_layout
+import django_process
 import django_references
 import django_source
 import django_venv
-from django_deployment import Outcome, StepError, unless_held
+from django_deployment import GUNICORN_CONFIG, Outcome, StepError, unless_held
 from django_run import CommandError, build_environment, run
 
 UV = "/opt/django-formula/uv/bin/uv"
@@ -147,6 +148,9 @@ def configure(deployment):
         str(folder / name): (text, 0o400, deployment.uid, deployment.gid)
         for name, text in environments.items()
     }
+    if deployment.project["app"]["server"] == "gunicorn":
+        text = deployment.read_file(GUNICORN_CONFIG)
+        wanted[str(folder / django_process.GUNICORN_CONFIG)] = (text, 0o440, 0, deployment.gid)
     files, copies = django_host_files.wanted(deployment, instance)
     wanted.update(files)
     wanted.update(copies)

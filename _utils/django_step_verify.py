@@ -26,13 +26,14 @@ def verify(deployment):
 
 
 def _strays(deployment, instance):
-    """Processes (list of str) of the instance's programs that run other code than its own."""
-    record = deployment.layout.instance_record(instance)
-    release = str(deployment.layout.release(record["release"]))
+    """What the instance's programs run that is not its own code or packages (list of str)."""
+    layout = deployment.layout
+    record = layout.instance_record(instance)
+    own = {str(layout.release(record["release"])), record["venv"]}
     programs = deployment.manager.programs()
     table = django_running.table()
     found = []
-    for process, definition in deployment.definitions_of(instance).items():
+    for process in deployment.definitions_of(instance):
         name = django_process.program_name(deployment.name, process, instance)
         pid = programs.get(name, {}).get("pid")
         if not pid or pid not in table:
@@ -41,14 +42,16 @@ def _strays(deployment, instance):
         for number in sorted(django_running.descendants(table, pid)):
             where = table[number].directory
             if where.endswith(" (deleted)"):
-                found.append(f"process {number} of {name} runs in {where}")
-        main = table[pid]
-        if definition["directory"].startswith(release) and not _runs(main, record["venv"]):
-            found.append(f"{name} (process {pid}) does not run a program of {record['venv']}")
+                found.append(f"process {number} of {name} runs in {where}, which is gone")
+        used = [table[pid].directory, *table[pid].argv, *django_running.search_path(pid)]
+        strange = {_part_of(deployment, path) for path in used} - own - {None}
+        found += [f"{name} (process {pid}) uses {path}" for path in sorted(strange)]
     return found
 
 
-def _runs(process, venv):
-    """Whether a process was started from ``venv``, or is another program than Python."""
-    python = any(word.rpartition("/")[2].startswith("python") for word in process.argv[:1])
-    return not python or any(word.startswith(f"{venv}/") for word in process.argv)
+def _part_of(deployment, path):
+    """The release or virtual environment (str) of the project that ``path`` is in, or None."""
+    for folder in (str(deployment.layout.releases), str(deployment.layout.venvs)):
+        if path.startswith(f"{folder}/"):
+            return f"{folder}/{path[len(folder) + 1 :].partition('/')[0]}"
+    return None

@@ -8,13 +8,15 @@ from test.hosts import boot
 from .machines import SITE, ensure
 from .server import Browser, Server, put_checkout
 
+SEVERAL_HOSTS = ("test_first_run.py", "test_rollback.py")  # one for each parameter
+
 
 class ByHost(LoadScopeScheduling):
-    """Tests that share a host run on one worker: those of a file, or of a kind of first run."""
+    """Tests that share a host run on one worker: those of a file, or of a kind in such a file."""
 
     def _split_scope(self, nodeid):
         file, _, test = nodeid.partition("::")
-        return test.rpartition("[")[2] if file.endswith("/test_first_run.py") else file
+        return f"{file} {test.rpartition('[')[2]}" if file.endswith(SEVERAL_HOSTS) else file
 
 
 def pytest_xdist_make_scheduler(config, log):

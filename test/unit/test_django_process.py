@@ -109,9 +109,9 @@ def test_a_reference_is_never_split_into_words():
 
 def test_gunicorn_command_line():
     app = {**APP, "max_requests": 1000, "preload": True, "options": ["--chdir=@{path.data}"]}
-    assert django_process.gunicorn_argv(app, "shop.wsgi:application", NAMES) == [
+    assert django_process.gunicorn_argv(app, "shop.wsgi:application", NAMES, "/i") == [
         "/srv/django/shop/venvs/v/bin/gunicorn",
-        "--config=/usr/local/lib/django-formula/gunicorn.conf.py",
+        "--config=/i/gunicorn.conf.py",
         "--bind=unix:/run/django/shop/web-i.sock",
         "--chdir=/srv/django/shop/releases/r/source",
         "--name=shop",

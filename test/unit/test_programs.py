@@ -213,7 +213,7 @@ def workers(monkeypatch):
 
 def initialised(worker, application):
     worker.wsgi = application
-    hooks = runpy.run_path(str(FILES / "lib/django-formula/gunicorn.conf.py"))
+    hooks = runpy.run_path(str(ROOT / "salt/django/app/files/gunicorn.conf.py"))
     hooks["post_worker_init"](worker)
     return worker.wsgi
 

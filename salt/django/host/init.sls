@@ -43,9 +43,6 @@ programs of the formula are there:
         - source: salt://django/host/files/usr/local/lib/django-formula/with-environment
       - {{ django.paths.lib }}/run-timer:
         - source: salt://django/host/files/usr/local/lib/django-formula/run-timer
-      - {{ django.paths.lib }}/gunicorn.conf.py:
-        - source: salt://django/host/files/usr/local/lib/django-formula/gunicorn.conf.py
-        - mode: '0644'
       - /usr/local/bin/django-manage:
         - source: salt://django/host/files/usr/local/bin/django-manage
     - user: root

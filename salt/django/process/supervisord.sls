@@ -41,10 +41,12 @@ Supervisord is configured:
       - file: Supervisord has directories
 
 supervisorctl is on the path:
-  file.symlink:
+  file.managed:
     - name: /usr/local/bin/supervisorctl
-    - target: {{ django.paths.tools }}/supervisor/bin/supervisorctl
-    - force: True
+    - source: salt://django/process/files/usr/local/bin/supervisorctl
+    - user: root
+    - group: root
+    - mode: '0755'
     - require:
       - django: Supervisord is installed
 

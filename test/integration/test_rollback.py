@@ -1,0 +1,276 @@
+"""Going back, releases that are refused, and workers that finish their work."""
+
+import json
+
+import pytest
+
+from test.hosts import boot
+
+from .guestbook import INDEX, ROOT, SOURCE, change, develop, no_failed_request, restore, whoami
+from .machines import SITE, ensure
+from .server import Server, put_checkout
+
+WORK = f"{ROOT}/shared/work"
+PILLAR = """\
+django:
+  process_manager: %(manager)s
+  projects:
+    guestbook:
+      source: {path: /srv/src/guestbook}
+      settings: config.settings
+      health: {path: /healthz/, timeout: 15s}
+      writable: [work]
+      files:
+        /etc/guestbook.ini: {content: {release: {marker: '%(marker)s'}}}
+      env: {RELEASE_MARKER: '%(marker)s', DJANGO_TEST_ENDPOINTS: '1'}
+      processes: %(processes)s
+"""
+WORKERS = """
+        jobs: {command: python job.py, stop_timeout: 60s, start_seconds: 1s}
+        clock: {command: python clock.py, single: true, stop_timeout: 20s, start_seconds: 1s}
+"""
+UNREACHABLE = """\
+import os
+
+from django.db import OperationalError, migrations
+
+
+def ask(apps, editor):
+    if os.path.exists("/srv/src/away"):
+        raise OperationalError("server closed the connection")
+
+
+class Migration(migrations.Migration):
+    dependencies = [("guestbook", "0003_heartbeat")]
+    operations = [migrations.RunPython(ask, migrations.RunPython.noop)]
+"""
+# Works on one thing at a time for twelve seconds; told to end, it finishes that first.
+JOB = """\
+import os, signal, time
+
+told = []
+signal.signal(signal.SIGTERM, lambda *_: told.append(1))
+
+
+def say(word):
+    with open("/srv/django/guestbook/shared/work/jobs", "a") as log:
+        log.write(f"{word} {os.environ['RELEASE_MARKER']} {os.getpid()}\\n")
+
+
+while not told:
+    say("began")
+    end = time.monotonic() + 12
+    while time.monotonic() < end:
+        time.sleep(0.2)
+    say("finished")
+"""
+# Ends a second after it was told to, and complains if another one ever runs beside it.
+CLOCK = """\
+import fcntl, os, signal, time
+
+told = []
+signal.signal(signal.SIGTERM, lambda *_: told.append(1))
+lock = open("/srv/django/guestbook/shared/work/lock", "w")
+log = open("/srv/django/guestbook/shared/work/clock", "a", buffering=1)
+try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    log.write("two at once\\n")
+    raise
+log.write(f"began {os.environ['RELEASE_MARKER']}\\n")
+while not told:
+    time.sleep(0.1)
+time.sleep(1)
+log.write(f"ended {os.environ['RELEASE_MARKER']}\\n")
+"""
+
+
+@pytest.fixture(scope="module", params=["supervisord", "systemd"])
+def server(request):
+    """The example site under a process manager, with the releases one and two; two serves."""
+    with boot(f"int-rollback-{request.param}", image=ensure(SITE)) as host:
+        put_checkout(host)
+        server = Server(host)
+        develop(server)
+        server.manager = request.param
+        configure(server, "one")
+        server.apply()
+        change(server, INDEX, "It works.", "Second.")
+        server.one = server.live()
+        server.apply()
+        server.two = server.live()
+        assert server.one[0] != server.two[0]
+        yield server
+
+
+def configure(server, marker, processes="{}"):
+    server.pillar(PILLAR % {"manager": server.manager, "marker": marker, "processes": processes})
+
+
+def pids(server):
+    return set(server.host.pids("bin/gunicorn"))
+
+
+def test_rollback_predicted(server):
+    before = pids(server)
+    told = server.call("django.rollback", "guestbook", "test=True")
+    assert told["changes"] == {"release": {"old": server.two[0], "new": server.one[0]}}
+    assert server.live() == server.two
+    assert pids(server) == before
+    assert server.apply().changed == []
+
+
+def test_rollback_drops_nothing_and_lasts(server):
+    with no_failed_request(server) as visitors:
+        told = server.call("django.rollback", "guestbook")
+    assert told["database_is_ahead_by"] == {}
+    assert server.live() == server.one
+    assert "It works." in server.host.get("/").text
+    served = [json.loads(text) for text in visitors.answers]
+    assert {answer["release"] for answer in served} == {server.one[0], server.two[0]}
+    assert all(answer["release"] in answer["code_directory"] for answer in served), "no mix"
+    server.assert_settled()
+    assert server.live() == server.one
+    comment = server.apply().comment("guestbook: what runs is verified")
+    assert f"Rolled back from release {server.two[0]}" in comment
+    assert "django.release_allow" in comment
+    assert "Rolled back" in server.call("django.status")["guestbook"]["held"]
+
+
+def test_what_is_held_to_is_kept_running(server):
+    server.host.kill("bin/gunicorn")
+    server.apply()
+    assert server.live() == server.one
+    assert whoami(server)["release"] == server.one[0]
+    server.assert_settled()
+
+
+def test_changed_pillar_ends_it(server):
+    configure(server, "two")
+    with no_failed_request(server):
+        server.apply()
+    assert whoami(server)["release"] == server.two[0]
+    assert whoami(server)["release_marker"] == "two"
+    assert "marker = two" in server.host.read("/etc/guestbook.ini")
+    server.assert_settled()
+
+
+def test_rollback_to_a_named_release_with_its_own_environment_and_files(server):
+    server.call("django.rollback", "guestbook", server.one[0][:6])
+    assert whoami(server)["release"] == server.one[0]
+    assert whoami(server)["release_marker"] == "one"
+    assert "marker = one" in server.host.read("/etc/guestbook.ini")
+    server.assert_settled()
+
+
+def test_operator_allows_it_again(server):
+    assert server.call("django.release_allow", "guestbook") == [server.two[0]]
+    predicted = server.predict()
+    assert "guestbook: release is live" in predicted.changed
+    with no_failed_request(server):
+        assert server.apply().changed == predicted.changed
+    assert whoami(server)["release"] == server.two[0]
+    server.assert_settled()
+
+
+def test_rollback_to_what_is_not_there(server):
+    done = server.run("salt-call django.rollback guestbook ffffff", check=False)
+    assert done.returncode != 0
+    assert f"these have served and are still here: {min(server.one[0], server.two[0])}" in (
+        done.stdout + done.stderr
+    )
+    assert "Traceback" not in done.stdout + done.stderr
+    assert whoami(server)["release"] == server.two[0]
+
+
+# Releases that failed
+
+
+def test_failed_release_is_not_tried_again(server):
+    change(server, "guestbook/views.py", "status=200 if ok else 503", "status=503")
+    before = set(server.run(f"ls {ROOT}/releases {ROOT}/instances").stdout.split())
+    with no_failed_request(server):
+        first = server.apply(check=False)
+        started = server.host.read("/var/log/django/guestbook/web.log").count("Starting gunicorn")
+        second = server.apply(check=False)
+    assert "guestbook: release is live" in first.failed
+    assert "django.release_allow guestbook" in first.comment("guestbook: release is live")
+    assert second.failed[0] == "guestbook: what runs is verified"
+    assert "503" in second.comment("guestbook: what runs is verified")
+    assert second.changed == []
+    log = server.host.read("/var/log/django/guestbook/web.log")
+    assert log.count("Starting gunicorn") == started, "it was not started a second time"
+    after = set(server.run(f"ls {ROOT}/releases {ROOT}/instances").stdout.split())
+    assert after == before, "nothing of it is left"
+    assert whoami(server)["release"] == server.two[0]
+    predicted = server.apply("test=True", check=False)
+    assert predicted.failed == second.failed
+    server.call("django.release_allow", "guestbook")
+    third = server.apply(check=False)
+    assert "guestbook: release is live" in third.failed, "it is tried again"
+    server.call("django.release_allow", "guestbook")
+
+
+def test_failure_that_lies_outside_is_tried_again(server):
+    """A database that is away during a release holds nothing back."""
+    restore(server)
+    server.host.write(f"{SOURCE}/guestbook/migrations/0004_needs_the_database.py", UNREACHABLE)
+    server.run("touch /srv/src/away")
+    with no_failed_request(server):
+        failed = server.apply(check=False)
+    assert failed.failed[0] == "guestbook: database is migrated"
+    assert "server closed the connection" in failed.comment("guestbook: database is migrated")
+    assert "release_allow" not in failed.output
+    server.run("rm /srv/src/away")
+    server.apply()
+    assert server.live()[0] not in (server.one[0], server.two[0])
+    server.assert_settled()
+
+
+def test_release_that_failed_takes_its_files_on_the_host_back(server):
+    before = server.host.read("/etc/guestbook.ini")
+    configure(server, "bad")
+    change(server, "guestbook/views.py", "import logging\n", "import logging\nimport nowhere\n")
+    assert server.apply(check=False).failed[0] == "guestbook: release is checked"
+    assert server.host.read("/etc/guestbook.ini") == before
+    restore(server)
+
+
+# Workers
+
+
+def wait(server, condition, seconds=30):
+    server.run(["timeout", str(seconds), "sh", "-c", f"until {condition}; do sleep 0.2; done"])
+
+
+def lines(server, name):
+    return server.host.read(f"{WORK}/{name}").splitlines()
+
+
+def test_worker_finishes_its_job_in_its_old_release(server):
+    restore(server)
+    server.host.write(f"{SOURCE}/job.py", JOB)
+    server.host.write(f"{SOURCE}/clock.py", CLOCK)
+    configure(server, "first", WORKERS)
+    server.apply()
+    wait(server, f"grep -q 'began first' {WORK}/jobs")
+    configure(server, "second", WORKERS)
+    outcome = server.apply()
+    assert "guestbook: processes run" in outcome.changed
+    words = [line.rpartition(" ")[0] for line in lines(server, "jobs")]
+    assert "began second" in words, "the new one works"
+    assert words.count("began first") == words.count("finished first") + 1, "the old one, too"
+    comment = outcome.comment("guestbook: old releases are gone")
+    assert "Still finishing their work: guestbook.jobs." in comment
+    old = [line.split()[-1] for line in lines(server, "jobs") if "first" in line][-1]
+    wait(server, f"! kill -0 {old} 2>/dev/null")
+    words = [line.rpartition(" ")[0] for line in lines(server, "jobs")]
+    assert words.count("began first") == words.count("finished first"), "it was not cut off"
+    ended = server.apply()
+    assert ended.changed == ["guestbook: old releases are gone"]
+    server.assert_settled()
+
+
+def test_single_process_never_runs_twice(server):
+    assert "two at once" not in lines(server, "clock")
+    assert lines(server, "clock") == ["began first", "ended first", "began second"]
