@@ -308,7 +308,7 @@ def _config(fleet, host, hosts, projects, system):
     first_worker = workers[:1] == [host["name"]]
     for project in projects.values():
         project["processes"] = {
-            name: {key: value for key, value in item.items() if key != "single"}
+            name: item
             for name, item in project["processes"].items()
             if "worker" in roles and (first_worker or not item["single"])
         }

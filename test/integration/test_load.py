@@ -1,0 +1,94 @@
+"""Ten releases and three rollbacks under load, by each process manager: not one request fails."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from test.hosts import boot
+
+from .guestbook import INDEX, SOURCE, change, develop
+from .machines import SITE, ensure
+from .server import ROOT, Server, put_checkout
+
+RELEASES = 10
+ROLLBACKS_AFTER = (3, 6, 9)
+REQUESTS = 50_000
+LONGEST = 420  # seconds
+PILLAR = """\
+django:
+  process_manager: %s
+  projects:
+    guestbook:
+      source: {path: %s}
+      settings: config.settings
+      health: {path: /healthz/}
+      env: {DJANGO_TEST_ENDPOINTS: '1'}
+"""
+
+
+@pytest.fixture(scope="module", params=["supervisord", "systemd"])
+def server(request):
+    """The example site under a process manager, with its source in a folder."""
+    with boot(f"int-load-{request.param}", image=ensure(SITE)) as host:
+        put_checkout(host)
+        server = Server(host)
+        develop(server)
+        server.pillar(PILLAR % (request.param, SOURCE))
+        server.apply()
+        yield server
+
+
+@pytest.fixture(scope="module")
+def seen(server, tmp_path_factory):
+    """What visitors saw of ten releases and three rollbacks."""
+    path = tmp_path_factory.mktemp("load") / "report.json"
+    words = [sys.executable, "-m", "test.integration.load", server.host.address, str(path)]
+    visitors = subprocess.Popen([*words, str(LONGEST)], cwd=ROOT, env={**os.environ})
+    started = time.monotonic()
+    try:
+        deployed = [server.live()[0]]
+        for number in range(1, RELEASES + 1):
+            before = "It works." if number == 1 else f"Release {number - 1}."
+            change(server, INDEX, before, f"Release {number}.")
+            server.apply()
+            deployed.append(server.live()[0])
+            if number in ROLLBACKS_AFTER:
+                server.call("django.rollback", "guestbook")
+                assert server.live()[0] == deployed[-2]
+        # At the pace that this machine allows, until there were enough.
+        while server.psql("SELECT 1") and time.monotonic() < started + 100:
+            time.sleep(1)
+    finally:
+        visitors.send_signal(signal.SIGTERM)
+        visitors.wait(60)
+    report = json.loads(path.read_text())
+    report["deployed"] = deployed
+    print({**report, "posted": len(report["posted"])})
+    return report
+
+
+def test_enough_was_asked(seen):
+    assert seen["requests"] >= REQUESTS, seen["kinds"]
+    assert len(set(seen["deployed"])) == RELEASES + 1
+    assert seen["kinds"]["post"][0] > 100
+    assert seen["kinds"]["slow"][0] > 50
+
+
+def test_no_request_failed(seen):
+    assert seen["failed"] == []
+
+
+def test_no_answer_was_of_two_releases(seen):
+    assert seen["mixed"] == []
+    assert set(seen["releases"]) <= set(seen["deployed"])
+    assert len(seen["releases"]) > RELEASES / 2
+
+
+def test_every_row_was_written_once(server, seen):
+    rows = server.psql("SELECT name FROM guestbook_entry WHERE name LIKE 'load %'", "guestbook")
+    assert sorted(rows) == sorted(seen["posted"])
