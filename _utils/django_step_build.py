@@ -333,11 +333,20 @@ def _inside(deployment, name):
 
 
 def _require_space(deployment):
-    free = shutil.disk_usage(deployment.layout.releases).free
-    if free < RESERVE_BYTES:
+    """A release needs what the live one takes, its environment too, and a reserve."""
+    layout = deployment.layout
+    live = layout.live_release()
+    like = 0
+    if live:
+        venv = deployment.linked_venv(live)
+        like = django_layout.size(layout.release(live))
+        like += django_layout.size(layout.venvs / venv) if venv else 0
+    needed = RESERVE_BYTES + like
+    free = shutil.disk_usage(layout.releases).free
+    if free < needed:
         raise StepError(
-            f"Only {free // 2**20} MiB are free below {deployment.layout.releases}; "
-            f"a release needs at least {RESERVE_BYTES // 2**20} MiB. Nothing was changed."
+            f"Only {free // 2**20} MiB are free below {layout.releases}; a release needs "
+            f"{needed // 2**20} MiB, as the live one takes {like // 2**20}. Nothing was changed."
         )
 
 

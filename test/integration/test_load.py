@@ -19,6 +19,7 @@ RELEASES = 10
 ROLLBACKS_AFTER = (3, 6, 9)
 REQUESTS = 50_000
 LONGEST = 420  # seconds
+pytestmark = pytest.mark.timeout(900)
 PILLAR = """\
 django:
   process_manager: %s

@@ -1,9 +1,13 @@
 """Steps of a release, continued where a run was killed."""
 
+import json
 import os
 import pwd
 import types
 
+import django_failure
+import django_health
+import django_rollback
 import pytest
 from django_deployment import Deployment, StepError
 from django_step_build import configure
@@ -26,6 +30,7 @@ def deployment(resolve_project, tmp_path, monkeypatch):
     release = made.layout.release(made.release_id)
     (release / "source").mkdir(parents=True)
     made.layout.instances.mkdir()
+    made.layout.root.mkdir()
     (release / "venv").symlink_to("../../venvs/0123")
     made.layout.save_record(made.release_id, stage="built", settings="shop.settings", wsgi="a")
     return made
@@ -53,3 +58,126 @@ def test_user_that_is_gone_is_told(deployment):
     deployment.user = "nobody-of-that-name"
     with pytest.raises(StepError, match="nobody-of-that-name"):
         configure(deployment)
+
+
+# A release that failed
+
+
+@pytest.fixture
+def failed(deployment, monkeypatch):
+    """The deployment while another release serves, in good health; the wanted one has failed."""
+    layout = deployment.layout
+    live = "0123456789ab-0123456789ab"
+    (layout.release("0123456789ab") / "source").mkdir(parents=True)
+    layout.save_record("0123456789ab", stage="built")
+    layout.instance(live).mkdir()
+    layout.save_instance_record(live, release="0123456789ab")
+    layout.live.symlink_to(f"instances/{live}")
+    configure(deployment)
+    deployment.reason = None
+    monkeypatch.setattr(django_health, "ask", lambda *_: deployment.reason)
+    return deployment
+
+
+def settle(deployment, blames_release=True):
+    error = StepError("no cheese", blames_release=blames_release)
+    return django_failure.settle(deployment, "check", error)
+
+
+def test_a_release_to_blame_is_refused_and_removed(failed):
+    release_id, instance = failed.release_id, failed.instance
+    assert "django.release_allow shop" in settle(failed)
+    assert failed.hold["release"] == release_id
+    assert failed.hold["reason"] == "no cheese"
+    assert failed.target == failed.layout.live_instance()
+    assert not failed.layout.release(release_id).exists()
+    assert not failed.layout.instance(instance).exists()
+    assert configure(failed).changes == {}
+    assert django_rollback.allow(failed) == [release_id]
+    assert failed.hold is None
+
+
+def test_what_may_pass_by_itself_refuses_nothing(failed):
+    assert settle(failed, blames_release=False) == ""
+    assert failed.hold is None
+    assert failed.layout.release(failed.release_id).exists()
+
+
+def test_a_release_is_not_to_blame_while_the_old_one_is_sick_too(failed):
+    failed.reason = "no answer"
+    assert settle(failed) == ""
+    assert failed.hold is None
+
+
+def test_the_first_release_is_never_refused(failed):
+    failed.layout.live.unlink()
+    assert settle(failed) == ""
+    assert failed.hold is None
+
+
+def test_a_release_that_has_served_is_kept_though_it_is_refused(failed):
+    entry = {"instance": f"{failed.release_id}-ffffffffffff", "time": "", "revision": ""}
+    failed.layout.history.write_text(json.dumps({"entries": [entry]}))
+    assert settle(failed)
+    assert failed.layout.release(failed.release_id).exists()
+
+
+def test_a_changed_pillar_lifts_a_refusal(failed):
+    settle(failed)
+    failed._declared = {"env": {"A": "1"}}
+    assert failed.hold is None
+
+
+# Going back
+
+
+def served(deployment, *instances):
+    """Let instances be complete and have served, in this order."""
+    layout = deployment.layout
+    for name in instances:
+        layout.instance(name).mkdir(exist_ok=True)
+        (layout.release(layout.release_of(name))).mkdir(parents=True, exist_ok=True)
+        layout.save_record(layout.release_of(name), stage="built")
+        venv = layout.venvs / "v"
+        (venv / "bin").mkdir(parents=True, exist_ok=True)
+        layout.save_instance_record(
+            name, facts={"migrations": []}, definitions={"web": {}}, venv=str(venv)
+        )
+    entries = [{"instance": name} for name in instances]
+    layout.history.write_text(json.dumps({"entries": entries}))
+    layout.live.unlink(missing_ok=True)
+    layout.live.symlink_to(f"instances/{instances[-1]}")
+
+
+FIRST, SECOND, THIRD = (f"{digit * 12}-{digit * 12}" for digit in "abc")
+
+
+def test_the_release_that_served_before_is_gone_back_to(deployment):
+    served(deployment, FIRST, SECOND, THIRD)
+    assert django_rollback.choose(deployment) == SECOND
+    assert django_rollback.choose(deployment, "aaa") == FIRST
+
+
+def test_a_second_rollback_goes_further_back(deployment):
+    served(deployment, FIRST, SECOND, THIRD, SECOND)
+    deployment.layout.save_refusals([{"release": THIRD[:12], "left": [THIRD]}])
+    assert django_rollback.choose(deployment) == FIRST
+
+
+@pytest.mark.parametrize("lost", ["definitions", "facts", "venv", "release"])
+def test_what_is_not_complete_is_not_gone_back_to(deployment, lost):
+    served(deployment, FIRST, SECOND)
+    record = deployment.layout.instance_record(FIRST)
+    if lost == "release":
+        deployment.layout.save_record(FIRST[:12], stage="fetched")
+    else:
+        deployment.layout.save_instance_record(
+            FIRST, **{lost: record[lost] and type(record[lost])()}
+        )
+    with pytest.raises(StepError, match="these have served and are still here: bbbbbbbbbbbb"):
+        django_rollback.choose(deployment)
+
+
+def test_nothing_to_go_back_from(deployment):
+    with pytest.raises(StepError, match="no live release"):
+        django_rollback.choose(deployment)

@@ -1,0 +1,47 @@
+"""What the kernel says of processes, asked about our own."""
+
+import os
+import subprocess
+import sys
+
+import django_running
+import pytest
+from django_running import Process
+
+TABLE = {
+    1: Process(0, 0, "/", ("init",)),
+    10: Process(1, 5, "/srv/a/releases/r1/source", ("python", "/srv/a/venvs/v1/bin/gunicorn")),
+    11: Process(10, 5, "/srv/a/releases/r1/source", ("python",)),
+    12: Process(11, 5, "/srv/a/releases/r2 (deleted)", ("sh",)),
+    13: Process(1, 5, "/srv/a/releases/r10", ("sh",)),
+}
+
+
+def test_descendants():
+    assert django_running.descendants(TABLE, 10) == {10, 11, 12}
+    assert django_running.descendants(TABLE, 13) == {13}
+    assert django_running.descendants(TABLE, 99) == set()
+
+
+@pytest.mark.parametrize(
+    "folder, users",
+    [
+        ("/srv/a/releases/r1", {10, 11}),
+        ("/srv/a/releases/r2", {12}),
+        ("/srv/a/venvs/v1", {10}),
+        ("/srv/a/venvs/v", set()),
+    ],
+)
+def test_users_of_a_folder(folder, users):
+    assert django_running.users_of(TABLE, folder) == users
+
+
+def test_a_live_process(tmp_path):
+    argv = [sys.executable, "-c", "input()", "a word"]
+    environment = {"PATH": "/opt/a/bin:/bin"}
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, cwd=tmp_path, env=environment) as process:
+        found = django_running.table()[process.pid]
+        assert found == Process(os.getpid(), os.geteuid(), str(tmp_path), tuple(argv))
+        assert django_running.search_path(process.pid) == ["/opt/a/bin", "/bin"]
+        process.communicate(b"\n")
+    assert django_running.search_path(process.pid) == []
