@@ -98,6 +98,7 @@ class Deployment:
         self.deploy_key = secrets.get("source.deploy_key")
         self._declared = declared
         self._revision = None
+        self._repairs = django_layout.read_json(self.layout.repairs)
         self.planned_venv = None  # in test mode, the one that a run would build or link
         self.database = None  # what the database said last in this run
 
@@ -161,8 +162,8 @@ class Deployment:
         return self._revision
 
     @property
-    def release_id(self):
-        """Identity (str) of the wanted release: all content that goes into it."""
+    def content(self):
+        """Digest (str) of all that goes into the wanted release."""
         python = self.project["python"]
         return django_layout.digest(
             {
@@ -177,6 +178,32 @@ class Deployment:
             },
             self.key,
         )
+
+    @property
+    def release_id(self):
+        """
+        Identity (str) of the wanted release: its content. One that was damaged on this host is
+        never mended under a running process: its content gets another identity then.
+        """
+        content = self.content
+        repair = self._repairs.get(content)
+        return django_layout.digest([content, repair], self.key) if repair else content
+
+    @property
+    def is_damaged(self):
+        """Whether the wanted release is not what was built any more, or lost its record."""
+        release_id = self.release_id
+        record = self.layout.record(release_id)
+        if record.get("stage") != "built":
+            return release_id == self.layout.live_release()
+        return not self.layout.is_whole(release_id)
+
+    def replace_damaged(self):
+        """Give the wanted content another identity, in test mode for this run only."""
+        content = self.content
+        self._repairs[content] = self._repairs.get(content, 0) + 1
+        if not self.test:
+            django_layout.write_json(self.layout.repairs, self._repairs)
 
     @property
     def record(self):

@@ -156,6 +156,26 @@ def remove_tree(path):
         pathlib.Path(path).unlink(missing_ok=True)
 
 
+def fingerprint(path):
+    """
+    Digest of a tree without reading its files: names, modes, sizes, moments of change and targets
+    of links. Compiled Python is left out.
+    """
+    found = []
+    for place, folders, names in os.walk(path):
+        folders[:] = [name for name in folders if name != "__pycache__"]
+        for name in (*folders, *names):
+            entry = os.path.join(place, name)
+            status = os.lstat(entry)
+            own = [os.path.relpath(entry, path), status.st_mode, status.st_uid]
+            if stat.S_ISLNK(status.st_mode):
+                own.append(os.readlink(entry))
+            elif stat.S_ISREG(status.st_mode):
+                own += [status.st_size, status.st_mtime_ns]
+            found.append(own)
+    return digest(sorted(found))
+
+
 def size(path):
     """Bytes that a tree takes on the disk."""
     return sum(
@@ -186,6 +206,7 @@ class Layout:
         self.history = self.root / "history.json"
         self.refused = self.root / "refused.json"
         self.restarts = self.root / "restarts.json"
+        self.repairs = self.root / "repairs.json"
 
     def release(self, release_id):
         """Folder of a release."""
@@ -194,6 +215,11 @@ class Layout:
     def record(self, release_id):
         """The record of a release (dict): its stage, revision, venv and what was found in it."""
         return read_json(self.release(release_id) / "release.json")
+
+    def is_whole(self, release_id):
+        """Whether the source of a release is as it was built."""
+        source = self.release(release_id) / "source"
+        return self.record(release_id).get("tree") == fingerprint(source)
 
     def save_record(self, release_id, **values):
         """Add ``values`` to the record of a release."""

@@ -50,6 +50,7 @@ def _is_complete(layout, instance):
     return (
         bool(record.get("facts") and record.get("definitions"))
         and layout.record(layout.release_of(instance)).get("stage") == "built"
+        and layout.is_whole(layout.release_of(instance))
         and os.path.exists(os.path.join(record["venv"], "bin"))
     )
 

@@ -26,6 +26,8 @@ _SETTINGS = re.compile(r"""["']DJANGO_SETTINGS_MODULE["']\s*[,\]]\s*=?\s*["']([\
 @unless_held
 def fetch(deployment):
     """The source of the wanted release lies in its folder."""
+    if deployment.is_damaged:
+        deployment.replace_damaged()
     release_id = deployment.release_id
     if deployment.record.get("stage"):
         return Outcome({}, f"Release {release_id} of {_describe_revision(deployment)} is here.")
@@ -131,6 +133,7 @@ def build(deployment):
     deployment.layout.save_record(
         deployment.release_id,
         stage="built",
+        tree=django_layout.fingerprint(folder / "source"),
         built_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
     return Outcome(changes, f"Release {deployment.release_id} is built.")

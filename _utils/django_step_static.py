@@ -30,7 +30,9 @@ def collect(deployment):
     if not collected:
         root = deployment.facts()["static_root"] or deployment.names()["path.static"]
         _collect_into(deployment, pathlib.Path(root))
-        deployment.layout.save_record(release_id, static=root)
+        source = deployment.layout.release(release_id) / "source"
+        tree = django_layout.fingerprint(source)  # some projects collect into it
+        deployment.layout.save_record(release_id, static=root, tree=tree)
         missing = django_static.unpublished(root, deployment.layout.static)
         collected = root
     compress = deployment.project["static"]["compress"]

@@ -196,7 +196,26 @@ def test_deleted_static_file(site):
 
 def test_deleted_release_source(site):
     site.run(f"rm -r {ROOT}/current/source")
-    site.assert_mended("guestbook: source is fetched", exactly=False)
+    site.assert_mended("guestbook: source is fetched")
+
+
+def test_edited_release(site):
+    """A release that was changed by hand is replaced by one of the same content."""
+    before = site.live()[0]
+    page = f"{ROOT}/current/source/guestbook/templates/guestbook/index.html"
+    text = site.host.read(page)
+    site.run(f"sed -i 's/It works/It was hacked/' {page}")
+    site.assert_mended("guestbook: source is fetched", "guestbook: release is live")
+    assert site.live()[0] != before
+    assert site.host.read(page) == text
+    assert "It works" in site.host.get("/").text
+
+
+def test_lost_record_of_the_release(site):
+    before = site.live()[0]
+    site.run(f"rm {ROOT}/current/release.json")
+    site.assert_mended("guestbook: source is fetched", "guestbook: release is live")
+    assert site.live()[0] != before
     assert site.host.exists(f"{ROOT}/current/source/manage.py")
 
 

@@ -7,6 +7,7 @@ import types
 
 import django_failure
 import django_health
+import django_layout
 import django_rollback
 import pytest
 from django_deployment import Deployment, StepError
@@ -32,7 +33,10 @@ def deployment(resolve_project, tmp_path, monkeypatch):
     made.layout.instances.mkdir()
     made.layout.root.mkdir()
     (release / "venv").symlink_to("../../venvs/0123")
-    made.layout.save_record(made.release_id, stage="built", settings="shop.settings", wsgi="a")
+    tree = django_layout.fingerprint(release / "source")
+    made.layout.save_record(
+        made.release_id, stage="built", tree=tree, settings="shop.settings", wsgi="a"
+    )
     return made
 
 
@@ -137,7 +141,10 @@ def served(deployment, *instances):
     for name in instances:
         layout.instance(name).mkdir(exist_ok=True)
         (layout.release(layout.release_of(name))).mkdir(parents=True, exist_ok=True)
-        layout.save_record(layout.release_of(name), stage="built")
+        source = layout.release(layout.release_of(name)) / "source"
+        layout.save_record(
+            layout.release_of(name), stage="built", tree=django_layout.fingerprint(source)
+        )
         venv = layout.venvs / "v"
         (venv / "bin").mkdir(parents=True, exist_ok=True)
         layout.save_instance_record(
@@ -164,12 +171,14 @@ def test_a_second_rollback_goes_further_back(deployment):
     assert django_rollback.choose(deployment) == FIRST
 
 
-@pytest.mark.parametrize("lost", ["definitions", "facts", "venv", "release"])
+@pytest.mark.parametrize("lost", ["definitions", "facts", "venv", "release", "source"])
 def test_what_is_not_complete_is_not_gone_back_to(deployment, lost):
     served(deployment, FIRST, SECOND)
     record = deployment.layout.instance_record(FIRST)
     if lost == "release":
         deployment.layout.save_record(FIRST[:12], stage="fetched")
+    elif lost == "source":
+        deployment.layout.save_record(FIRST[:12], tree="another")
     else:
         deployment.layout.save_instance_record(
             FIRST, **{lost: record[lost] and type(record[lost])()}
@@ -181,3 +190,28 @@ def test_what_is_not_complete_is_not_gone_back_to(deployment, lost):
 def test_nothing_to_go_back_from(deployment):
     with pytest.raises(StepError, match="no live release"):
         django_rollback.choose(deployment)
+
+
+# Damage
+
+
+def test_a_damaged_release_gets_another_identity(deployment):
+    before = deployment.release_id
+    assert not deployment.is_damaged
+    (deployment.layout.release(before) / "source" / "new.py").write_text("1")
+    assert deployment.is_damaged
+    deployment.test = True
+    deployment.replace_damaged()
+    assert deployment.release_id != before
+    assert not deployment.layout.repairs.exists()
+    deployment.test = False
+    deployment.replace_damaged()
+    assert json.loads(deployment.layout.repairs.read_text()) == {before: 2}
+    assert not deployment.is_damaged
+
+
+def test_what_was_built_only_in_part_is_not_damaged(deployment):
+    deployment.layout.save_record(deployment.release_id, stage="fetched")
+    assert not deployment.is_damaged
+    deployment.layout.current.symlink_to(f"releases/{deployment.release_id}")
+    assert deployment.is_damaged, "the live one was built once"

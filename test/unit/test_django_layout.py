@@ -243,3 +243,41 @@ def test_folders_are_listed_sorted(layout):
 
 def test_sockets_of_instances_lie_in_the_run_folder(layout, tmp_path):
     assert layout.instance_socket("r-c") == tmp_path / "run/web-r-c.sock"
+
+
+@pytest.fixture
+def tree(tmp_path):
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "a.py").write_text("1")
+    (tmp_path / "link").symlink_to("package")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda tree: (tree / "package/a.py").write_text("2"),
+        lambda tree: (tree / "package/a.py").chmod(0o777),
+        lambda tree: (tree / "package/a.py").unlink(),
+        lambda tree: (tree / "b.py").write_text("1"),
+        lambda tree: (tree / "empty").mkdir(),
+        lambda tree: ((tree / "link").unlink(), (tree / "link").symlink_to("/")),
+    ],
+)
+def test_a_fingerprint_sees_every_change(tree, damage):
+    before = django_layout.fingerprint(tree)
+    assert django_layout.fingerprint(tree) == before
+    damage(tree)
+    assert django_layout.fingerprint(tree) != before
+
+
+def test_a_fingerprint_does_not_see_compiled_python(tree):
+    before = django_layout.fingerprint(tree)
+    (tree / "package/__pycache__").mkdir()
+    (tree / "package/__pycache__/a.pyc").write_text("1")
+    assert django_layout.fingerprint(tree) == before
+
+
+def test_size_of_a_tree(tree):
+    (tree / "package" / "large").write_bytes(b"x" * 100_000)
+    assert 100_000 <= django_layout.size(tree) <= 120_000
