@@ -9,7 +9,7 @@ import django_supervisor_unit
 import pytest
 import salt.modules.supervisord as stock
 from salt.exceptions import CommandExecutionError, CommandNotFoundError
-from supervisors import QUICK, SLEEP, SUPERVISORD, program, run_together
+from supervisors import QUICK, SLEEP, STUBBORN, SUPERVISORD, program, run_together
 
 
 class TestFunctions:
@@ -40,6 +40,26 @@ class TestFunctions:
         call("undefine", old, timeout=5)
         assert supervisord.states() == {new: "RUNNING"}
         assert call("undefine", old) == {"changes": {}, "comment": ""}
+
+    def test_dismiss_waits_for_nothing(self, call, supervisord):
+        path = call("path", "slow")
+        assert path == str(supervisord.conf_d / "slow.conf")
+        call("define", "slow", {**QUICK, "command": STUBBORN, "stopwaitsecs": 60})
+        pid = supervisord.pids()["slow"]
+        time.sleep(0.3)  # until its shell ignores the signal
+        start = time.monotonic()
+        assert call("dismiss", "slow") == path
+        assert time.monotonic() - start < 2
+        assert not pathlib.Path(path).exists()
+        assert supervisord.states() == {"slow": "STOPPING"}
+        assert supervisord.pids() == {"slow": pid}
+        call("signal", "slow", "KILL")
+        call("undefine", "slow", timeout=5)
+        assert supervisord.states() == {}
+
+    def test_dismiss_what_is_not_there(self, call):
+        with pytest.raises(CommandExecutionError, match="BAD_NAME"):
+            call("dismiss", "nobody")
 
     def test_define_fails(self, call):
         definition = {**QUICK, "command": ["/bin/sh", "-c", "echo oops; exit 7"], "startsecs": 1}

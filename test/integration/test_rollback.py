@@ -27,6 +27,7 @@ django:
 """
 WORKERS = """
         jobs: {command: python job.py, stop_timeout: 60s, start_seconds: 1s}
+        idle: {command: sleep 1000, start_seconds: 1s}
         clock: {command: python clock.py, single: true, stop_timeout: 20s, start_seconds: 1s}
 """
 UNREACHABLE = """\
@@ -274,3 +275,54 @@ def test_worker_finishes_its_job_in_its_old_release(server):
 def test_single_process_never_runs_twice(server):
     assert "two at once" not in lines(server, "clock")
     assert lines(server, "clock") == ["began first", "ended first", "began second"]
+
+
+# Restart and scale
+
+
+def programs(server, process):
+    shown = server.call("django.status")["guestbook"]["processes"]
+    return [name for name in shown if name.split(".")[1].startswith(process)]
+
+
+def test_restart_exchanges_the_web_process(server):
+    before, instance = pids(server), server.live()[1]
+    with no_failed_request(server):
+        server.call("django.restart", "guestbook")
+    assert not before & pids(server)
+    assert server.live()[0] == instance.partition("-")[0], "of the same release"
+    wait(server, f"! pgrep -f {instance}", 90)
+    server.apply()
+    server.assert_settled()
+
+
+def test_restart_of_one_process(server):
+    before, clock = pids(server), lines(server, "clock")
+    told = server.call("django.restart", "guestbook", "clock")
+    assert told == {"restarted": programs(server, "clock")}
+    wait(server, f"test $(wc -l <{WORK}/clock) = {len(clock) + 2}")
+    assert lines(server, "clock")[len(clock) :] == ["ended second", "began second"]
+    assert pids(server) == before
+    server.assert_settled()
+
+
+def test_scale_for_the_moment(server):
+    workers = len(pids(server)) - 1
+    with no_failed_request(server):
+        told = server.call("django.scale", "guestbook", "web", str(workers + 2))
+        assert told == {"web": {"old": workers, "new": workers + 2}}
+        assert len(pids(server)) == workers + 3
+        server.call("django.scale", "guestbook", "web", str(workers))
+    assert len(pids(server)) == workers + 1
+
+    assert len(server.call("django.scale", "guestbook", "idle", "3")["started"]) == 2
+    assert len(programs(server, "idle")) == 3
+    assert server.apply().changed == ["guestbook: processes run"], "the pillar says one"
+    assert len(programs(server, "idle")) == 1
+    server.assert_settled()
+
+
+def test_single_process_is_not_scaled(server):
+    done = server.run("salt-call django.scale guestbook clock 2", check=False)
+    assert done.returncode != 0
+    assert "clock is single" in done.stdout + done.stderr
