@@ -81,7 +81,8 @@ def live(project):
     """
     What files outside of releases need to know of a project (dict): the directory, environment and
     command line of its management commands, its timers as lines of cron, its locations in Nginx.
-    All of it refers to the live release by links.
+    All of it refers to the live release by links. While another release than the pillar's is held
+    to, it is what belongs to that one.
 
     CLI Example:
 
@@ -89,7 +90,11 @@ def live(project):
 
         salt-call django.live shop
     """
-    return django_live.describe(_access().project(project), _access().valid()["host"])
+    meant = django_live.describe(_access().project(project), _access().valid()["host"])
+    deployment = _access().deployment(project)
+    if not deployment.hold:
+        return meant
+    return deployment.layout.instance_record(deployment.target).get("outside", meant)
 
 
 # Steps of a release, in their order

@@ -11,6 +11,7 @@ import time
 import django_environment
 import django_host_files
 import django_layout
+import django_live
 import django_process
 import django_references
 import django_source
@@ -165,6 +166,7 @@ def configure(deployment):
         "venv": deployment.venv,
         "definitions": deployment.definitions_of(instance),
         "files": django_host_files.record(deployment),
+        "outside": django_live.describe(deployment.project, deployment.host),
     }
     recorded = record.items() <= deployment.layout.instance_record(instance).items()
     if recorded and not differing:
