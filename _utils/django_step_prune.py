@@ -86,12 +86,22 @@ def _in_use(deployment):
             break
         time.sleep(0.1)
     layout, table = deployment.layout, django_running.table()
+    if deployment.test:
+        for name, program in programs.items():
+            if not program["leaving"] and _instance_of(deployment, name) != deployment.target:
+                # A run has stopped it by now.
+                for number in django_running.descendants(table, program["pid"]):
+                    table.pop(number, None)
     used = {
         "releases": _with_users(table, layout.releases, layout.release_ids()),
         "venvs": _with_users(table, layout.venvs, os.listdir(layout.venvs)),
-        "instances": {django_programs.parsed(deployment, name)[1] for name in busy},
+        "instances": {_instance_of(deployment, name) for name in busy},
     }
     return used, busy, sorted(set(leaving) - set(busy))
+
+
+def _instance_of(deployment, program):
+    return django_programs.parsed(deployment, program)[1]
 
 
 def _with_users(table, folder, names):

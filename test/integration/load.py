@@ -1,10 +1,10 @@
 """
 Visitors of the example site, at a steady pace, each of whose answers is looked at.
 
-    python -m test.integration.load ADDRESS REPORT [SECONDS]
+    python -m test.integration.load ADDRESS REPORT MINIMUM
 
-Runs until SIGTERM, or for SECONDS at most, and then writes what was seen to the file REPORT, as
-JSON: ``requests``, ``failed`` (kind, moment and reason), ``mixed`` (answers whose code is not of
+Runs until SIGTERM and MINIMUM requests, at most ten minutes, and then writes what was seen to the
+file REPORT, as JSON: ``requests``, ``failed`` (kind, moment and reason), ``mixed`` (answers whose code is not of
 the release that they name), ``releases`` that answered, ``posted`` names, ``kinds`` with the number
 of requests and the longest wait (s) of each.
 """
@@ -21,19 +21,24 @@ import uuid
 LONGEST = 600
 TIMEOUT = 30
 # kind: how many visitors, and how many seconds each leaves between two requests
-VISITORS = {"keep-alive": (10, 0.02), "new connection": (4, 0.05), "post": (2, 0.4), "slow": (4, 0)}
+VISITORS = {"keep-alive": (14, 0.02), "new connection": (4, 0.05), "post": (2, 0.4), "slow": (4, 0)}
 
 
 class Site:
     """The site, and what visitors got of it."""
 
-    def __init__(self, address):
+    def __init__(self, address, minimum):
         self.address = address
-        self.stopping = asyncio.Event()
+        self.minimum = minimum
+        self.told = False  # to stop
+        self.over = False
+        self.requests = 0
         self.report = {"failed": [], "mixed": [], "releases": [], "posted": [], "kinds": {}}
 
     def seen(self, kind, started, problem=None):
         """Count a request."""
+        self.requests += 1
+        self.over = self.over or (self.told and self.requests >= self.minimum)
         count, longest = self.report["kinds"].get(kind, (0, 0))
         self.report["kinds"][kind] = (count + 1, max(longest, time.monotonic() - started))
         if problem:
@@ -98,7 +103,7 @@ class Connection:
 async def visit(site, kind, pause):
     """A visitor of a kind, until the end."""
     connection = Connection(site.address)
-    while not site.stopping.is_set():
+    while not site.over:
         started = time.monotonic()
         try:
             await asyncio.wait_for(REQUESTS[kind](site, connection), TIMEOUT)
@@ -154,11 +159,12 @@ def expect(status, answer):
 REQUESTS = {"keep-alive": look_again, "new connection": look_once, "post": write, "slow": take_time}
 
 
-async def main(address, report, seconds=LONGEST):
+async def main(address, report, minimum):
     """Let all visitors come, and write the report when they have gone."""
-    site = Site(address)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, site.stopping.set)
-    asyncio.get_running_loop().call_later(float(seconds), site.stopping.set)
+    site = Site(address, int(minimum))
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, setattr, site, "told", True)
+    loop.call_later(LONGEST, setattr, site, "over", True)
     await asyncio.gather(
         *(
             visit(site, kind, pause)
@@ -166,7 +172,7 @@ async def main(address, report, seconds=LONGEST):
             for _ in range(count)
         )
     )
-    site.report["requests"] = sum(count for count, _ in site.report["kinds"].values())
+    site.report["requests"] = site.requests
     with open(report, "w", encoding="utf-8") as file:
         json.dump(site.report, file)
 

@@ -1,11 +1,9 @@
 """Ten releases and three rollbacks under load, by each process manager: not one request fails."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -18,7 +16,6 @@ from .server import ROOT, Server, put_checkout
 RELEASES = 10
 ROLLBACKS_AFTER = (3, 6, 9)
 REQUESTS = 50_000
-LONGEST = 420  # seconds
 pytestmark = pytest.mark.timeout(900)
 PILLAR = """\
 django:
@@ -48,9 +45,15 @@ def server(request):
 def seen(server, tmp_path_factory):
     """What visitors saw of ten releases and three rollbacks."""
     path = tmp_path_factory.mktemp("load") / "report.json"
-    words = [sys.executable, "-m", "test.integration.load", server.host.address, str(path)]
-    visitors = subprocess.Popen([*words, str(LONGEST)], cwd=ROOT, env={**os.environ})
-    started = time.monotonic()
+    words = [
+        sys.executable,
+        "-m",
+        "test.integration.load",
+        server.host.address,
+        str(path),
+        str(REQUESTS),
+    ]
+    visitors = subprocess.Popen(words, cwd=ROOT)
     try:
         deployed = [server.live()[0]]
         for number in range(1, RELEASES + 1):
@@ -61,15 +64,11 @@ def seen(server, tmp_path_factory):
             if number in ROLLBACKS_AFTER:
                 server.call("django.rollback", "guestbook")
                 assert server.live()[0] == deployed[-2]
-        # At the pace that this machine allows, until there were enough.
-        while server.psql("SELECT 1") and time.monotonic() < started + 100:
-            time.sleep(1)
     finally:
         visitors.send_signal(signal.SIGTERM)
-        visitors.wait(60)
+        visitors.wait(600)
     report = json.loads(path.read_text())
     report["deployed"] = deployed
-    print({**report, "posted": len(report["posted"])})
     return report
 
 
