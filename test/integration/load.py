@@ -4,9 +4,9 @@ Visitors of the example site, at a steady pace, each of whose answers is looked 
     python -m test.integration.load ADDRESS REPORT MINIMUM
 
 Runs until SIGTERM and MINIMUM requests, at most ten minutes, and then writes what was seen to the
-file REPORT, as JSON: ``requests``, ``failed`` (kind, moment and reason), ``mixed`` (answers whose code is not of
-the release that they name), ``releases`` that answered, ``posted`` names, ``kinds`` with the number
-of requests and the longest wait (s) of each.
+file REPORT, as JSON: ``requests``, ``failed`` (kind, moment and reason), ``mixed`` (answers whose
+code is not of the release that they name), ``releases`` that answered, ``posted`` names, ``kinds``
+with the number of requests and the longest wait (s) of each.
 """
 
 import asyncio
