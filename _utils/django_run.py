@@ -92,6 +92,7 @@ def run(
     timeout=600,
     stdin=None,
     log=None,
+    redact=None,
     umask=0o022,
     check=True,
 ):
@@ -111,6 +112,8 @@ def run(
     log
         Path of a file, no link, that both streams are appended to; ``stdout`` is then empty and
         ``stderr`` holds the last lines of the log.
+    redact
+        Function from text to text, for what is written to the log.
     check
         Raise :class:`CommandError` on a non-zero exit.
     """
@@ -149,9 +152,10 @@ def run(
             stream.seek(0)
             texts.append(stream.read().decode(errors="replace"))
     if log:
+        text = f"$ {shlex.join(argv)}\n{texts[1]}"
         handle = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o640)
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(f"$ {shlex.join(argv)}\n{texts[1]}")
+            stream.write(redact(text) if redact else text)
     done = subprocess.CompletedProcess(argv, process.returncode, texts[0], texts[1])
     if reason or (check and done.returncode != 0):
         output = tail(done.stdout + "\n" + done.stderr)

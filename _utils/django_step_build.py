@@ -262,6 +262,7 @@ def _build_venv(deployment, name, wanted):
                 cwd=deployment.source,
                 timeout=python["timeout"],
                 log=log,
+                redact=deployment.redact,
             )
     except CommandError as error:
         django_layout.remove_tree(folder)
@@ -296,6 +297,7 @@ def _build_step(deployment, number, step, log):
             cwd=os.path.join(deployment.source, step.get("directory") or ""),
             timeout=step["timeout"],
             log=log,
+            redact=deployment.redact,
         )
     except CommandError as error:
         raise StepError(

@@ -80,6 +80,7 @@ def carry_out(deployment, entry, when):
                 cwd=source,
                 timeout=entry["timeout"],
                 log=log,
+                redact=deployment.redact,
                 umask=0o027,
             )
         except CommandError as error:

@@ -45,6 +45,20 @@ while time.monotonic() < end:
             open("/run/leaks", "w").write("\\n".join(sorted(seen)))
     time.sleep(0.005)
 """
+TELLING = """\
+import os
+
+from django.db import migrations
+
+
+def tell(apps, editor):
+    raise RuntimeError("the token is " + os.environ["API_TOKEN"])
+
+
+class Migration(migrations.Migration):
+    dependencies = [("guestbook", "0003_heartbeat")]
+    operations = [migrations.RunPython(tell)]
+"""
 PLACES = "/var /etc /srv /opt /run /tmp /usr/local /root /home"
 
 
@@ -125,7 +139,26 @@ def test_failing_task_does_not_tell_secrets(site, runs):
     assert done.returncode != 0
     assert "leaky" in done.stdout
     assert not [line for line in done.stdout.splitlines() if "canary0" in line]
+    log = site.host.read("/var/log/django/guestbook/tasks.log")
+    assert "DJANGO_SETTINGS_MODULE=" in log
+    assert "canary0" not in log
+    site.run("salt-call django.release_allow guestbook")
     site.pillar(PILLAR)
+    site.assert_settled()
+
+
+def test_release_that_fails_with_a_secret_does_not_tell_it(site, runs):
+    """Neither when it fails nor later, when every run tells why it is not tried again."""
+    path = f"{CHECKOUT}/examples/guestbook/guestbook/migrations/0004_tells.py"
+    site.host.write(path, TELLING)
+    for call in ("state.apply -l debug", "state.apply -l debug", "django.status"):
+        said = site.run(f"salt-call {call} 2>&1", check=False).stdout
+        assert "the token is **********" in said
+        assert "canary0" not in said
+    refused = site.host.read("/srv/django/guestbook/refused.json")
+    assert "the token is **********" in refused
+    assert "canary0" not in refused
+    site.run(["rm", path])
     site.assert_settled()
 
 
