@@ -36,7 +36,6 @@ def ask(path, health, timeout=REQUEST_TIMEOUT):
     headers = {
         "Host": health["host"],
         "X-Forwarded-Proto": health["scheme"],
-        "X-Forwarded-Host": health["host"],
         "X-Forwarded-For": "127.0.0.1",
         "X-Real-IP": "127.0.0.1",
         "User-Agent": "django-formula health check",
