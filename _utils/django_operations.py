@@ -1,5 +1,6 @@
 """What operators do to a project that runs: restart it without a gap, scale it for an hour."""
 
+import itertools
 import os
 import signal
 import time
@@ -48,8 +49,10 @@ def programs_of(deployment, process):
     }
 
 
-def _numbered(process, labels):
-    return [label for label in labels if label.rpartition("_")[0] == process]
+def _is_of(process, label):
+    """Whether a program's label is that of a process, or of one of its several."""
+    name, _, number = label.rpartition("_")
+    return label == process or (name == process and number.isdecimal())
 
 
 def restart_programs(deployment, programs):
@@ -89,35 +92,33 @@ def _workers(pid):
 
 def scale_process(deployment, process, count):
     """Run ``count`` of a process; returns the programs that were started and stopped (lists)."""
-    there = programs_of(deployment, process)
-    live = deployment.layout.live_instance()
-    programs = deployment.manager.programs()
-    running = [
-        name
-        for name, program in programs.items()
-        if not program["leaving"]
-        and django_programs.parsed(deployment, name)[1] == live
-        and django_programs.parsed(deployment, name)[0]
-        in (process, *_numbered(process, [django_programs.parsed(deployment, name)[0]]))
-    ]
     spec = deployment.project["processes"].get(process)
     if spec and spec["single"] and count > 1:
         raise StepError(f"{process} is single: there must never be more than one")
-    pattern_name, pattern = next(iter(there.items()))
-    label = django_programs.parsed(deployment, pattern_name)[0]
-    free = (
-        django_process.program_name(deployment.name, f"{process}_{number}", live)
-        for number in range(1, 10_000)
+    like, definition = next(iter(programs_of(deployment, process).items()))
+    label, live = django_programs.parsed(deployment, like)
+    programs = deployment.manager.programs()
+    running = sorted(
+        name
+        for name, program in programs.items()
+        if not program["leaving"] and _runs(deployment, name, process, live)
     )
-    started, stopped = [], []
-    while len(running) < count:
-        name = next(name for name in free if name not in programs)
-        own = f"{process}_{name.split('.')[1].rpartition('_')[2]}"
-        log = pattern["stdout_logfile"].replace(f"/{label}.log", f"/{own}.log")
-        django_programs.start(deployment, name, {**pattern, "stdout_logfile": log})
-        running.append(name)
-        started.append(name)
-    for name in sorted(running)[count:]:
+    started, stopped = [], running[count:]
+    for number in itertools.count(1):
+        if len(running) + len(started) >= count:
+            break
+        own = f"{process}_{number}"
+        name = django_process.program_name(deployment.name, own, live)
+        if name not in programs:
+            log = definition["stdout_logfile"].replace(f"/{label}.log", f"/{own}.log")
+            django_programs.start(deployment, name, {**definition, "stdout_logfile": log})
+            started.append(name)
+    for name in stopped:
         deployment.manager.dismiss(name)
-        stopped.append(name)
     return started, stopped
+
+
+def _runs(deployment, name, process, instance):
+    """Whether a program is one of a process, of an instance."""
+    label, of = django_programs.parsed(deployment, name)
+    return of == instance and _is_of(process, label)
