@@ -37,9 +37,7 @@ def programs_of(deployment, process):
     """The live programs (dict of definitions by name) of a process that the pillar names."""
     live = deployment.layout.live_instance()
     definitions = deployment.layout.instance_record(live).get("definitions", {}) if live else {}
-    labels = [
-        label for label in definitions if label in (process, *_numbered(process, definitions))
-    ]
+    labels = [label for label in definitions if _is_of(process, label)]
     if not labels:
         known = ", ".join(sorted(definitions)) or "none"
         raise StepError(f"{deployment.name} runs no process {process!r}; it runs: {known}")
