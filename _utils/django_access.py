@@ -10,6 +10,7 @@ import django_config
 import django_deployment
 import django_failure
 import django_lock
+import django_managers
 import django_secrets
 import django_supervisor_manager
 import django_systemd
@@ -72,15 +73,17 @@ class Access:
         deployments = self._context.setdefault(DEPLOYMENTS, {})
         if name not in deployments:
             project = self.project(name)
-            systemd = project["process_manager"] == "systemd"
+            managers = {
+                "systemd": django_systemd.Manager(name),
+                "supervisord": django_supervisor_manager.Manager(name, self._salt),
+            }
+            chosen = managers.pop(project["process_manager"])
             declared = self._pillar.get("django", {}).get("projects", {}).get(name)
             deployments[name] = django_deployment.Deployment(
                 project,
                 self.valid()["host"],
                 self.secrets(name),
-                django_systemd.Manager(name)
-                if systemd
-                else django_supervisor_manager.Manager(name, self._salt),
+                django_managers.Managers(chosen, *managers.values()),
                 self.read_file,
                 declared,
             )

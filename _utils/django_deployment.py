@@ -101,6 +101,7 @@ class Deployment:
         self._repairs = django_layout.read_json(self.layout.repairs)
         self.planned_venv = None  # in test mode, the one that a run would build or link
         self.database = None  # what the database said last in this run
+        self.dismissed = set()  # programs that this run has told to end
 
     # What is to run
 

@@ -11,7 +11,9 @@ import django_programs
 import django_running
 import django_step_build
 import django_step_check
+import django_step_migrate
 import django_step_processes
+import django_step_prune
 import django_step_switch
 import django_step_verify
 from django_deployment import StepError
@@ -20,9 +22,11 @@ SCALE_SECONDS = 30
 EXCHANGE = (
     django_step_build.configure,
     django_step_check.check,
+    django_step_migrate.migrate,
     django_step_switch.go_live,
     django_step_processes.run_processes,
     django_step_verify.verify,
+    django_step_prune.prune,
 )
 
 

@@ -13,6 +13,7 @@ import django_database
 import django_hold
 import django_layout
 import django_step_processes
+import django_step_prune
 import django_step_switch
 import django_step_verify
 from django_deployment import StepError
@@ -93,6 +94,7 @@ def go_back(deployment, instance, reverse):
         )
         changes["reversed"] = django_database.as_names(answer["reverse"])
     django_step_verify.verify(deployment)
+    django_step_prune.prune(deployment)
     return changes
 
 

@@ -51,6 +51,7 @@ def run_processes(deployment):
         django_programs.start(deployment, name, wanted[name])
     for name in [name for name in old if not _is_single(deployment, name)]:
         deployment.manager.dismiss(name)
+        deployment.dismissed.add(name)
     return Outcome(changes, comment)
 
 

@@ -29,8 +29,10 @@ def prune(deployment):
     roots = [deployment.layout.record(name).get("static") for name in kept]
     roots = [root for root in roots if root]
     stale = django_static.stale(deployment.layout.static, roots) if roots else []
+    for name in deployment.dismissed & set(ended):
+        deployment.manager.stop(name, 0)  # that it was stopped has been told
     gone = {
-        "ended": ended,
+        "ended": set(ended) - deployment.dismissed,
         "releases": set(deployment.layout.release_ids()) - kept,
         "instances": [
             name
@@ -46,7 +48,7 @@ def prune(deployment):
         comment += f" Still finishing their work: {', '.join(sorted(busy))}."
     if not changes or deployment.test:
         return Outcome(changes, comment)
-    for name in ended:
+    for name in gone["ended"]:
         deployment.manager.stop(name, 0)
     for name in gone["releases"]:
         django_layout.remove_tree(deployment.layout.release(name))
@@ -77,7 +79,7 @@ def _in_use(deployment):
     What running processes need (dict of sets), programs that finish their work, and programs that
     have finished it. Most end at once, so those are waited for, for a moment.
     """
-    deadline = time.monotonic() + (0 if deployment.test else LEAVE_SECONDS)
+    deadline = time.monotonic() + (LEAVE_SECONDS if deployment.dismissed else 0)
     while True:
         programs = deployment.manager.programs()
         leaving = {name: program for name, program in programs.items() if program["leaving"]}

@@ -1,6 +1,7 @@
 """Going back, releases that are refused, and workers that finish their work."""
 
 import json
+import time
 
 import pytest
 
@@ -291,7 +292,9 @@ def test_restart_exchanges_the_web_process(server):
         server.call("django.restart", "guestbook")
     assert not before & pids(server)
     assert server.live()[0] == instance.partition("-")[0], "of the same release"
-    wait(server, f"! pgrep -f {instance}", 90)
+    deadline = time.monotonic() + 60
+    while server.host.pids(instance) and time.monotonic() < deadline:
+        time.sleep(0.5)
     server.apply()
     server.assert_settled()
 
@@ -326,3 +329,15 @@ def test_single_process_is_not_scaled(server):
     done = server.run("salt-call django.scale guestbook clock 2", check=False)
     assert done.returncode != 0
     assert "clock is single" in done.stdout + done.stderr
+
+
+def test_another_process_manager(server):
+    """The same processes by the other one, and back, without a gap and without leftovers."""
+    count, manager = len(pids(server)), server.manager
+    for other in ({"systemd": "supervisord", "supervisord": "systemd"}[manager], manager):
+        server.manager = other
+        configure(server, "second")
+        with no_failed_request(server):
+            server.apply()
+        assert len(pids(server)) == count
+        server.assert_settled()

@@ -1,0 +1,63 @@
+"""A project's programs in two process managers, while it changes from one to the other."""
+
+import pytest
+from django_managers import Managers
+
+
+class Manager:
+    def __init__(self, kind, *names):
+        self.kind, self.names, self.did, self.test = kind, names, [], False
+
+    def programs(self):
+        return {name: {"running": True} for name in self.names}
+
+    def start(self, name, definition):
+        self.did.append(("start", name))
+
+    def differs(self, name, definition):
+        return self.kind
+
+    def failure(self, name):
+        return self.kind
+
+    def stop(self, name, timeout):
+        self.did.append(("stop", name))
+
+    def dismiss(self, name):
+        self.did.append(("dismiss", name))
+
+    def discard(self, name):
+        self.did.append(("discard", name))
+
+
+@pytest.fixture
+def both():
+    new, old = Manager("systemd", "shop.web.b"), Manager("supervisord", "shop.web.a")
+    return Managers(new, old), new, old
+
+
+def test_programs_of_both_are_seen(both):
+    managers, *_ = both
+    assert managers.kind == "systemd"
+    assert set(managers.programs()) == {"shop.web.a", "shop.web.b"}
+
+
+def test_new_ones_go_to_the_chosen_one(both):
+    managers, new, old = both
+    managers.start("shop.web.c", {})
+    assert (new.did, old.did) == ([("start", "shop.web.c")], [])
+    assert managers.differs("shop.web.a", {}) == managers.failure("shop.web.a") == "systemd"
+
+
+@pytest.mark.parametrize("verb, words", [("stop", [5]), ("dismiss", []), ("discard", [])])
+def test_each_is_stopped_where_it_runs(both, verb, words):
+    managers, new, old = both
+    for name in ("shop.web.a", "shop.web.b"):
+        getattr(managers, verb)(name, *words)
+    assert (new.did, old.did) == ([(verb, "shop.web.b")], [(verb, "shop.web.a")])
+
+
+def test_another_manager_may_be_missing(both):
+    managers, new, old = both
+    managers.test = False
+    assert (managers.test, new.test, old.test) == (False, False, True)
