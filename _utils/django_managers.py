@@ -1,7 +1,7 @@
 """
 The process managers of a host as one: new programs go to the one that the project has chosen, and
-those that another still runs for it are seen and can be stopped. So a project changes its manager by
-an ordinary switch.
+those that another still runs for it are seen and can be stopped. So a project changes its manager
+by an ordinary switch.
 """
 
 
@@ -32,7 +32,7 @@ class Managers:
             other.test = True  # one that is not there is no error
 
     def programs(self):
-        """Programs of the project in all managers: ``{name: {running, state, pid, leaving, …}}``."""
+        """Programs of the project in all managers: ``{name: {running, state, pid, leaving}}``."""
         found = {}
         for manager in (*self._others, self._chosen):
             found.update(manager.programs())
