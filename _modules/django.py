@@ -223,6 +223,42 @@ def apply_migrations(project, test=False):
     return _access().step(project, django_step_migrate.migrate, test)
 
 
+def apply_late_migrations(project, test=False):
+    """
+    Apply the migrations that had to wait for the switch: ``migrate:after_switch`` in the pillar, or
+    ``after_switch = True`` in their class.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.apply_late_migrations shop
+    """
+    return _access().step(project, django_step_migrate.migrate_after, test)
+
+
+def plan(project):
+    """
+    What pending migrations would do, of the release that the pillar means if it is built, else of
+    the live one.
+
+    Returns ``{database alias: [{app, name, when, atomic, reversible, operations}]}`` in the order
+    in which they run; ``when`` is ``before`` or ``after`` the switch. Each operation is ``{text,
+    sql, risks}``; each risk has a ``code``, a ``text`` and tells whether it ``breaks_old``, the
+    release that serves until the switch.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.plan shop
+    """
+    deployment = _access().deployment(project)
+    with _told(deployment):
+        wanted = deployment.instance if not deployment.hold and deployment.ready() else None
+        return django_database.plan(deployment, wanted or _live(deployment))
+
+
 def ensure_superuser(project, test=False):
     """
     Create the project's superuser when the database does not have it.

@@ -158,6 +158,19 @@ def migrated(name, project):
     return _apply(name, "django.apply_migrations", project=project)
 
 
+def late_migrated(name, project):
+    """
+    The database has the migrations, too, that had to wait until the release was live.
+
+    .. code-block:: yaml
+
+        "shop: late migrations are applied":
+          django.late_migrated:
+            - project: shop
+    """
+    return _apply(name, "django.apply_late_migrations", project=project)
+
+
 def superuser(name, project):
     """
     The project's superuser is in the database.

@@ -1,6 +1,7 @@
 """What a project's database says, asked through the settings of one of its instances."""
 
 TIMEOUT = 300
+PLAN_TIMEOUT = 900
 
 
 def asked(deployment, instance):
@@ -23,25 +24,48 @@ def question(deployment, user_columns=None):
     return task
 
 
-def pending(deployment):
-    """Migrations that are not applied: ``{alias: [[app, name], …]}``."""
+BEFORE, AFTER = "before", "after"  # the switch
+
+
+def pending(deployment, when):
+    """Migrations of one kind that are not applied: ``{alias: [[app, name], …]}``."""
     if deployment.database is None:
         deployment.database = asked(deployment, deployment.instance)
     record = deployment.layout.instance_record(deployment.instance)
+    later = record["facts"]["after_switch"]
+    wanted = [key for key in record["facts"]["migrations"] if (key in later) == (when == AFTER)]
     unused = record.get("unused") or {}
-    pending = {}
+    found = {}
     for alias, applied in deployment.database["migrations"].items():
-        left = [
-            key
-            for key in record["facts"]["migrations"]
-            if key not in applied and key not in unused.get(alias, [])
-        ]
+        left = [key for key in wanted if key not in applied and key not in unused.get(alias, [])]
         if left:
-            pending[alias] = left
-    return pending
+            found[alias] = left
+    return found
+
+
+def limits(deployment):
+    """What a task needs to know of locks and times (dict, seconds)."""
+    rules = deployment.project["migrate"]
+    return {
+        "wait": rules["timeout"],
+        "lock_timeout": rules["lock_timeout"],
+        "statement_timeout": rules["statement_timeout"],
+    }
+
+
+def plan(deployment, instance):
+    """What is pending for an instance, its SQL and its risks: ``{alias: [migration, …]}``."""
+    task = {
+        "do": "plan",
+        "databases": deployment.project["migrate"]["databases"],
+        "after": deployment.layout.instance_record(instance)["facts"]["after_switch"],
+    }
+    failure = "The migrations cannot be looked at"
+    return deployment.django([task], PLAN_TIMEOUT, failure, instance=instance)["plan"]
 
 
 def has_superuser(deployment, name):
+    """Whether a superuser (str) is in the database, as the newest instance sees it."""
     instance = deployment.instance if deployment.ready() else deployment.layout.live_instance()
     if instance is None or not deployment.layout.instance_record(instance).get("facts"):
         return False

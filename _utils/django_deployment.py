@@ -27,7 +27,7 @@ from django_run import CommandError, run
 
 GUNICORN_CONFIG = "salt://django/app/files/gunicorn.conf.py"
 TASKS = "salt://django/app/files/tasks"
-TASK_FILES = ("project", "database", "users", "migrations", "commands", "main")
+TASK_FILES = ("project", "database", "users", "migrations", "plan", "commands", "main")
 
 
 class StepError(Exception):
@@ -278,6 +278,7 @@ class Deployment:
             "files": self.files("host", self.names()),
             "manager": self.manager.kind,
             "gunicorn": self.read_file(GUNICORN_CONFIG),
+            "after_switch": self.project["migrate"]["after_switch"],
             "restarts": django_layout.read_json(self.layout.restarts),
         }
         return f"{self.release_id}-{django_layout.digest(configuration, self.key)}"

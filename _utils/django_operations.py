@@ -26,6 +26,7 @@ EXCHANGE = (
     django_step_switch.go_live,
     django_step_processes.run_processes,
     django_step_verify.verify,
+    django_step_migrate.migrate_after,
     django_step_prune.prune,
 )
 

@@ -88,7 +88,7 @@ def go_back(deployment, instance, reverse):
         raise
     changes.update(django_step_processes.run_processes(deployment).changes)
     if reverse:
-        task = {"do": "reverse", "migrations": reverse}
+        task = {"do": "reverse", "migrations": reverse, **django_database.limits(deployment)}
         answer = deployment.django(
             [task], REVERSE_TIMEOUT, "The migrations cannot be reversed", instance=live
         )

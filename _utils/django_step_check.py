@@ -19,7 +19,7 @@ def check(deployment):
     if deployment.test:
         return Outcome(changes, f"Instance {instance} would be checked.")
     rules = deployment.project["release"]
-    tasks = [{"do": "inspect"}]
+    tasks = [{"do": "inspect", "after_switch": deployment.project["migrate"]["after_switch"]}]
     if rules["check"] != "none":
         tasks.append({"do": "check", "deploy": rules["deploy_check"]})
     if deployment.project["migrate"]["enabled"]:

@@ -1,12 +1,33 @@
-"""The step that applies the migrations of the wanted release."""
+"""
+The steps that apply migrations: before the switch those that the old release can live with, after
+it those that it cannot.
+"""
+
+import fnmatch
 
 import django_database
+from django_database import AFTER, BEFORE
 from django_deployment import Outcome, StepError, unless_held
+
+FAILED = {
+    BEFORE: "The migration failed; the old release serves on",
+    AFTER: "The migration failed; the new release serves",
+}
 
 
 @unless_held
 def migrate(deployment):
-    """Every migration of the wanted release is applied."""
+    """Every migration of the wanted release that may run before the switch is applied."""
+    return _migrate(deployment, BEFORE)
+
+
+@unless_held
+def migrate_after(deployment):
+    """Every migration of the live release is applied, those too that had to wait for the switch."""
+    return _migrate(deployment, AFTER)
+
+
+def _migrate(deployment, when):
     rules = deployment.project["migrate"]
     if not rules["enabled"]:
         return Outcome({}, "Migrations are left to the operator (migrate:enabled is false).")
@@ -14,32 +35,65 @@ def migrate(deployment):
         return Outcome({"migrations": "of the new release"}, "Migrations would be applied.")
     instance = deployment.instance
     try:
-        pending = django_database.pending(deployment)
+        pending = django_database.pending(deployment, when)
     except StepError as error:
         if deployment.test:  # a run may start the database before it asks
             return Outcome({}, str(error))
         raise
-    stamped = deployment.layout.instance_record(instance).get("migrated")
-    if stamped and not pending:
+    stamp = {BEFORE: "migrated", AFTER: "migrated_after"}[when]
+    record = deployment.layout.instance_record(instance)
+    if record.get(stamp) and not pending:
         return Outcome({}, "Every migration is applied.")
     changes = {"migrations": django_database.as_names(pending) or {"none pending for": instance}}
     if deployment.test:
         return Outcome(changes, "Migrations would be applied." if pending else "None pending.")
+    unused = record.get("unused") or {}
     if pending:
+        if when == BEFORE:
+            _refuse_risky(deployment, instance)
         task = {
             "do": "migrate",
             "databases": rules["databases"],
-            "wait": rules["timeout"],
-            "lock_timeout": rules["lock_timeout"],
-            "statement_timeout": rules["statement_timeout"],
+            "deferred": record["facts"]["after_switch"] if when == BEFORE else [],
+            **django_database.limits(deployment),
         }
-        answer = deployment.django(
-            [task], rules["timeout"], "The migration failed; the old release serves on"
-        )
+        answer = deployment.django([task], rules["timeout"], FAILED[when])
         deployment.database = None
         changes = {"migrations": django_database.as_names(answer["migrate"])}
-    # Django may never apply some that are on disk, such as those of a router's other database.
-    unused = django_database.pending(deployment) if pending else {}
-    deployment.layout.save_instance_record(instance, migrated=True, unused=unused)
+        # Django may never apply some that are on disk, such as those of a router's other database.
+        for alias, keys in django_database.pending(deployment, when).items():
+            unused[alias] = [*unused.get(alias, []), *keys]
+    deployment.layout.save_instance_record(instance, unused=unused, **{stamp: True})
     count = sum(len(names) for names in pending.values())
     return Outcome(changes, f"{count} migrations applied." if count else "None was pending.")
+
+
+def _refuse_risky(deployment, instance):
+    """Where the pillar asks for it, refuse what endangers a site that serves."""
+    rules = deployment.project["migrate"]
+    if rules["risky"] == "allow" or deployment.layout.live_instance() is None:
+        return
+    risky = []
+    for steps in django_database.plan(deployment, instance).values():
+        for step in steps:
+            name = f"{step['app']}.{step['name']}"
+            if any(fnmatch.fnmatchcase(name, pattern) for pattern in rules["allowed"]):
+                continue
+            risky += [
+                f"{name}: {operation['text']}: {risk['text']}"
+                for operation in step["operations"]
+                for risk in operation["risks"]
+                if step["when"] == BEFORE or not risk["breaks_old"]
+            ]
+    if risky:
+        raise StepError(
+            "\n".join(
+                [
+                    "Risky migrations, and the pillar refuses these (migrate:risky):",
+                    *dict.fromkeys(risky),
+                    f"To allow one, name it in django:projects:{deployment.name}:migrate:allowed; "
+                    "what the old release cannot live with may wait in migrate:after_switch.",
+                ]
+            ),
+            blames_release=True,
+        )

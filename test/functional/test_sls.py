@@ -133,6 +133,7 @@ def test_each_step_of_a_release_waits_for_the_one_before(rendering):
             "release_live",
             "processes_live",
             "verified",
+            "late_migrated",
             "tasks_done",
             "pruned",
         ]

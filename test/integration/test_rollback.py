@@ -320,7 +320,8 @@ def test_scale_for_the_moment(server):
 
     assert len(server.call("django.scale", "guestbook", "idle", "3")["started"]) == 2
     assert len(programs(server, "idle")) == 3
-    assert server.apply().changed == ["guestbook: processes run"], "the pillar says one"
+    outcome = server.apply()
+    assert outcome.changed == ["guestbook: processes run"], outcome.told()
     assert len(programs(server, "idle")) == 1
     server.assert_settled()
 

@@ -160,12 +160,18 @@ include:
     - require:
       - django: "{{ name }}: processes run"
 
+"{{ name }}: late migrations are applied":
+  django.late_migrated:
+    - project: {{ name }}
+    - require:
+      - django: "{{ name }}: what runs is verified"
+
 "{{ name }}: tasks after the switch are done":
   django.tasks_done:
     - project: {{ name }}
     - when: after
     - require:
-      - django: "{{ name }}: what runs is verified"
+      - django: "{{ name }}: late migrations are applied"
 
 "{{ name }}: old releases are gone":
   django.pruned:

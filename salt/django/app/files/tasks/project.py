@@ -19,6 +19,7 @@ def inspect(request):
         "media_root": str(settings.MEDIA_ROOT or ""),
         "databases": {alias: connections[alias].vendor for alias in connections},
         "migrations": migrated,
+        "after_switch": _after_switch(loader, request.get("after_switch", [])),
         "user": _user_columns(settings),
         "staticfiles": "django.contrib.staticfiles" in settings.INSTALLED_APPS,
     }
