@@ -239,8 +239,8 @@ def apply_late_migrations(project, test=False):
 
 def plan(project):
     """
-    What pending migrations would do, of the release that the pillar means if it is built, else of
-    the live one.
+    What the pending migrations of the release that the pillar means would do. The release is built
+    for that, where it is not yet, and checked; nothing that serves is touched.
 
     Returns ``{database alias: [{app, name, when, atomic, reversible, operations}]}`` in the order
     in which they run; ``when`` is ``before`` or ``after`` the switch. Each operation is ``{text,
@@ -254,9 +254,10 @@ def plan(project):
         salt-call django.plan shop
     """
     deployment = _access().deployment(project)
+    _access().lock(project)
     with _told(deployment):
-        wanted = deployment.instance if not deployment.hold and deployment.ready() else None
-        return django_database.plan(deployment, wanted or _live(deployment))
+        held = deployment.target if deployment.hold else None
+        return django_database.plan(deployment, held or django_operations.prepare(deployment))
 
 
 def ensure_superuser(project, test=False):

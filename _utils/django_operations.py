@@ -5,6 +5,7 @@ import os
 import signal
 import time
 
+import django_host_files
 import django_layout
 import django_process
 import django_programs
@@ -19,6 +20,14 @@ import django_step_verify
 from django_deployment import StepError
 
 SCALE_SECONDS = 30
+# What makes a release ready to be looked at, and touches nothing that serves.
+PREPARE = (
+    django_step_build.fetch,
+    django_step_build.install,
+    django_step_build.build,
+    django_step_build.configure,
+    django_step_check.check,
+)
 EXCHANGE = (
     django_step_build.configure,
     django_step_check.check,
@@ -29,6 +38,18 @@ EXCHANGE = (
     django_step_migrate.migrate_after,
     django_step_prune.prune,
 )
+
+
+def prepare(deployment):
+    """Build what the pillar means; the live instance keeps its files on the host."""
+    live = deployment.layout.live_instance()
+    try:
+        for step in PREPARE:
+            step(deployment)
+    finally:
+        if live:
+            django_host_files.restore(deployment, live)
+    return deployment.instance
 
 
 def next_generation(deployment):

@@ -78,6 +78,8 @@ def go_back(deployment, instance, reverse):
     :func:`ahead`) by the code that has them. Returns what changed (dict).
     """
     live = deployment.layout.live_instance()
+    if reverse:
+        _reverse(deployment, live, reverse, tried=True)
     before = deployment.layout.refusals()
     if deployment.hold or deployment.instance != instance:
         _hold(deployment, instance, live)
@@ -88,14 +90,22 @@ def go_back(deployment, instance, reverse):
         raise
     changes.update(django_step_processes.run_processes(deployment).changes)
     if reverse:
-        task = {"do": "reverse", "migrations": reverse, **django_database.limits(deployment)}
-        answer = deployment.django(
-            [task], REVERSE_TIMEOUT, "The migrations cannot be reversed", instance=live
-        )
-        changes["reversed"] = django_database.as_names(answer["reverse"])
+        answer = _reverse(deployment, live, reverse, tried=False)
+        changes["reversed"] = django_database.as_names(answer)
     django_step_verify.verify(deployment)
     django_step_prune.prune(deployment)
     return changes
+
+
+def _reverse(deployment, live, migrations, tried):
+    task = {
+        "do": "reverse",
+        "migrations": migrations,
+        "tried": tried,
+        **django_database.limits(deployment),
+    }
+    failure = "Nothing was done" if tried else "The release went back, its migrations did not"
+    return deployment.django([task], REVERSE_TIMEOUT, failure, instance=live)["reverse"]
 
 
 def _hold(deployment, instance, live):

@@ -168,7 +168,8 @@ def _after_switch(loader, patterns):
 def reverse(request):
     """
     Reverse ``migrations`` (``{alias: [[app, name], …]}``), the newest first, under the lock.
-    Nothing is reversed when one of them cannot be. Returns the reversed ones by database alias.
+    Nothing is reversed when one of them cannot be, nor when it is only to be ``tried``. Returns the
+    reversed ones by database alias.
     """
     from django.db import connections
     from django.db.migrations.executor import MigrationExecutor
@@ -190,8 +191,10 @@ def reverse(request):
             if not operation.reversible
         ]
         if stuck:
-            raise ValueError(f"nothing was reversed, since these cannot be: {'; '.join(stuck)}")
+            raise ValueError(f"these cannot be reversed: {'; '.join(stuck)}")
         plans[alias] = steps
+    if request.get("tried"):
+        return {}
     done = {}
     for alias, steps in plans.items():
         connection = connections[alias]
