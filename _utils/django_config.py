@@ -483,7 +483,23 @@ def _redis(fleet, host, hosts, projects):
                 "service": f"redis-server{'@' if host['init'] == 'systemd' else '-'}{name}",
             }
         )
-    return {"instances": instances, "settings": dict(sorted(fleet["redis"]["settings"].items()))}
+    return {
+        "instances": instances,
+        "settings": dict(sorted(fleet["redis"]["settings"].items())),
+        "uses_packaged": any(_is_packaged_redis(project, host) for project in projects.values()),
+    }
+
+
+def _is_packaged_redis(project, host):
+    """Whether the project names, as an external cache, what the package's own server would be."""
+    cache = project["cache"]
+    own = {"localhost", "::1", host["name"], host["hostname"], host["fqdn"], *host["addresses"]}
+    return (
+        cache["engine"] == "redis"
+        and not cache["managed"]
+        and cache["port"] == 6379
+        and (cache["host"] in own or cache["host"].startswith("127."))
+    )
 
 
 def _nginx(fleet, host, projects, system):

@@ -14,8 +14,8 @@ import shutil
 import tempfile
 import urllib.error
 import urllib.request
-import zipfile
 
+import django_archive
 from django_run import BASE_PATH, CommandError, build_environment, run
 
 GIT_TIMEOUT = 600
@@ -210,18 +210,18 @@ class _Archive:
             if not location.startswith("/"):
                 package.unlink()
             raise SourceError(
-                f"{_masked(location)} has the checksum sha256:{actual}, "
-                f"but the pillar expects sha256:{wanted}"
+                f"source:hash: expected sha256:{wanted}, "
+                f"but {_masked(location)} has sha256:{actual}"
             )
         unpacked = destination.with_name(".unpacked")
-        unpacked.mkdir()
-        _extract(package, unpacked)
-        entries = list(unpacked.iterdir())
-        if len(entries) == 1 and entries[0].is_dir():
-            os.rename(entries[0], destination)
-            unpacked.rmdir()
-        else:
-            os.rename(unpacked, destination)
+        try:
+            django_archive.unpack(package, unpacked)
+        except django_archive.ArchiveError as error:
+            raise SourceError(f"cannot unpack {_masked(location)}: {error}") from None
+        django_archive.without_only_folder(unpacked, destination)
+        for old in pathlib.Path(cache).glob("archive-*"):
+            if old != package:
+                old.unlink()
 
 
 class _Pypi:
@@ -296,19 +296,3 @@ def _download(url, destination):
         temporary.unlink(missing_ok=True)
         raise SourceError(f"cannot download {_masked(url)}: {error}") from None
     os.replace(temporary, destination)
-
-
-def _extract(package, destination):
-    """Unpack a zip or tar archive; neither tool lets a member climb out of ``destination``."""
-    try:
-        if zipfile.is_zipfile(package):
-            with zipfile.ZipFile(package) as archive:
-                archive.extractall(destination)
-                for member in archive.infolist():
-                    if member.external_attr >> 16 & 0o100:  # the mode that a Unix zip kept
-                        os.chmod(os.path.join(destination, member.filename), 0o755)
-        else:
-            argv = ["tar", "--extract", "--no-same-owner", f"--directory={destination}"]
-            run([*argv, f"--file={package}"], timeout=GIT_TIMEOUT)
-    except (CommandError, zipfile.BadZipFile, OSError) as error:
-        raise SourceError(f"cannot unpack {package.name}: {error}") from None

@@ -54,11 +54,13 @@ def fetch(deployment):
         )
     except (django_source.SourceError, OSError) as error:
         django_layout.remove_tree(folder)
-        raise StepError(deployment.redact(str(error))) from None
+        text = str(error)
+        path = f"django:projects:{deployment.name}:" if text.startswith("source:") else ""
+        raise StepError(deployment.redact(path + text)) from None
     if not pathlib.Path(deployment.source).is_dir():
         django_layout.remove_tree(folder)
         raise StepError(
-            f"source:subdirectory: the source has no folder "
+            f"django:projects:{deployment.name}:source:subdirectory: the source has no folder "
             f"{deployment.project['source']['subdirectory']!r}"
         )
     deployment.give_to_user(folder / "source")

@@ -15,7 +15,13 @@ from django_layout import digest
 from django_run import BASE_PATH, build_environment
 
 MARKER = ".django-formula.json"
-_INCLUDE = re.compile(r"^\s*(?:-r|--requirement|-c|--constraint)[\s=]+(\S+)", re.MULTILINE)
+_INCLUDE = re.compile(r"^\s*(?:-r|--requirement|-c|--constraint)[\s=]*(\S+)", re.MULTILINE)
+# Requirements that are folders of the source: their code gets into the environment.
+_LOCAL_REQUIREMENT = re.compile(
+    r"^\s*(?:-e|--editable)[\s=]*(?!\S*://)\S|^\s*\.{1,2}(?:/|\[|\s|$)|^\s*file:|@\s*file:",
+    re.MULTILINE,
+)
+_LOCAL_LOCK = re.compile(r"^source = \{ (?:editable|directory|path) = ", re.MULTILINE)
 
 
 class VenvError(Exception):
@@ -114,6 +120,7 @@ def inputs(python, source, interpreter, revision, own_package):
         names = ["pyproject.toml"] + (["uv.lock"] if kind == "uv-lock" else [])
         _collect([pathlib.Path(source) / name for name in names], pathlib.Path(source), contents)
     holds_project = kind == "pyproject" or (kind == "uv-lock" and is_packaged(source))
+    holds_project = holds_project or _names_folders(contents, pathlib.Path(source))
     return {
         "kind": kind,
         "installer": python["installer"],
@@ -124,8 +131,19 @@ def inputs(python, source, interpreter, revision, own_package):
         "packages": sorted(python["packages"]),
         "constraints": sorted(python["constraints"]),
         "own_package": own_package,
-        "revision": revision if holds_project or python["isolated"] else None,
+        "revision": f"{revision} in {source}" if holds_project or python["isolated"] else None,
     }
+
+
+def _names_folders(contents, source):
+    """Whether the requirement or lock files name folders of the source."""
+    return any(
+        (_LOCAL_LOCK if name.endswith(".lock") else _LOCAL_REQUIREMENT).search(
+            (source / name).read_text(encoding="utf-8", errors="replace")
+        )
+        for name in contents
+        if not name.endswith(".toml")
+    )
 
 
 def _collect(paths, root, contents):

@@ -81,6 +81,28 @@ ONE_PROJECT = [
         "files:/srv/django/shop/x: expected a path outside /srv/django, which the formula",
     ),
     ({"files": {"/etc/django/b/x": {"content": "a"}}}, "files:/etc/django/b/x: expected a path be"),
+    *(
+        (
+            {"files": {path: {"content": "a"}}},
+            f"files:{path}: expected a path of the project's own, {top} is the system's",
+        )
+        for path, top in (
+            ("/etc/passwd", "/etc/passwd"),
+            ("/etc/shadow-", "/etc/shadow-"),
+            ("/etc/sudoers.d/shop", "/etc/sudoers.d"),
+            ("/etc/ssh/sshd_config", "/etc/ssh"),
+            ("/etc/salt/minion", "/etc/salt"),
+            ("/etc/systemd/system/x.service", "/etc/systemd"),
+            ("/etc/nginx/django.d/shop.conf", "/etc/nginx"),
+            ("/etc/cron.d/shop", "/etc/cron.d"),
+            ("/var/lib/dpkg/status", "/var/lib/dpkg"),
+        )
+    ),
+    *(
+        ({"files": {path: {"content": "a"}}}, f"files:{path}: expected a path below /etc, /home, ")
+        for path in ("/usr/bin/shop", "/root/.bashrc", "/proc/x", "/x", "/home/a/.ssh/config")
+    ),
+    ({"files": {"/var/lib/x": {"content": "a"}}}, "files:/var/lib/x: expected a path in a folder"),
     ({"files": {"a.ini": {"content": {"k": "v"}}}}, "files:a.ini:content: expected a map of sect"),
     ({"files": {"a.py": {"content": {"a-b": 1}}}}, "files:a.py:content: expected names of letters"),
     ({"files": {"a.toml": {"content": {"a": None}}}}, "files:a.toml:content: expected no null"),
@@ -120,6 +142,23 @@ ONE_PROJECT = [
     ({"app": {"workers": "many"}}, "app:workers: expected a whole number between 1 and 1024, got"),
     ({"workers": 3}, "workers: unknown key (did you mean app:workers?)"),
 ]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/shop.ini",
+        "/etc/shop/passwd",
+        "/etc/django/shop/x.cfg",
+        "/etc/ssl/private/shop.key",
+        "/opt/shop/local.py",
+        "/srv/shop/x.env",
+        "/usr/local/etc/shop.ini",
+        "/var/lib/shop/x.json",
+    ],
+)
+def test_a_file_on_the_host_may_be_where_projects_have_theirs(resolve_project, path):
+    assert resolve_project(files={path: {"content": "a"}})["errors"] == []
 
 
 @pytest.mark.parametrize(("keys", "message"), ONE_PROJECT)

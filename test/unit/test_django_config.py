@@ -265,6 +265,27 @@ def test_the_order_of_the_pillar_does_not_matter(resolve):
     assert dump == json.dumps(resolve({"projects": other}))
 
 
+@pytest.mark.parametrize(
+    ("address", "port", "used"),
+    [
+        ("127.0.0.1", None, True),
+        ("localhost", 6379, True),
+        ("10.0.0.11", None, True),
+        ("127.0.0.1", 6500, False),
+        ("10.0.0.12", None, False),
+    ],
+)
+def test_packaged_redis_is_kept_where_a_project_names_it(resolve, address, port, used):
+    cache = {"host": address, "password": "password", **({"port": port} if port else {})}
+    projects = {
+        "shop": {"source": SOURCE, "domains": ["a.org"], "cache": cache},
+        "blog": {"source": SOURCE, "domains": ["b.org"]},
+    }
+    config = resolve({"projects": projects})
+    assert config["errors"] == []
+    assert config["redis"]["uses_packaged"] is used
+
+
 def test_redis_ports_are_a_function_of_the_name():
     ports = {django_project.redis_port(name) for name in ("shop", "blog", "wiki", "x")}
     assert len(ports) == 4

@@ -302,24 +302,109 @@ def test_archive_with_another_checksum_is_refused(tmp_path):
     package = tmp_path / "shop.tar.gz"
     make_tar(package, {"manage.py": b"a"})
     source = {**archive_source(package), "hash": "sha256:" + "0" * 64}
-    with pytest.raises(django_source.SourceError, match="checksum sha256:.*expects sha256:0000"):
+    with pytest.raises(
+        django_source.SourceError, match="source:hash: expected sha256:0000.*has sha256:"
+    ):
         django_source.fetch(source, "0" * 64, tmp_path / "source", tmp_path)
     assert not (tmp_path / "source").exists()
 
 
-@pytest.mark.parametrize("make", [make_tar, make_zip])
-def test_member_cannot_climb_out(tmp_path, make):
-    package = tmp_path / "evil.package"
-    make(package, {"ok": b"a", "../../escaped": b"b"})
-    source = archive_source(package)
+def add_to_tar(path, kind, name, target):
+    with tarfile.open(path, "w:gz") as archive:
+        info = tarfile.TarInfo(name)
+        info.type, info.linkname = kind, target
+        archive.addfile(info)
+        info = tarfile.TarInfo(f"{name}/escaped" if kind == tarfile.SYMTYPE else "ok")
+        archive.addfile(info, io.BytesIO(b""))
+
+
+def refusal(tmp_path, package):
+    """Why an archive is refused; nothing of it is left outside of the release's folder."""
     target = tmp_path / "deep/er/source"
     target.parent.mkdir(parents=True)
-    try:
+    before = sorted(tmp_path.iterdir())
+    source = archive_source(package)
+    with pytest.raises(django_source.SourceError, match="cannot unpack") as error:
         django_source.fetch(source, django_source.revision(source), target, tmp_path)
-    except django_source.SourceError as error:
-        assert "cannot unpack" in str(error)
-    assert not (tmp_path / "escaped").exists()
-    assert not (tmp_path / "deep/escaped").exists()
+    assert sorted(tmp_path.iterdir()) == before
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["er"]
+    assert not target.exists()
+    return str(error.value)
+
+
+@pytest.mark.parametrize("make", [make_tar, make_zip])
+@pytest.mark.parametrize("name", ["../../escaped", "a/../../../escaped", "{0}/escaped"])
+def test_member_cannot_climb_out(tmp_path, make, name):
+    package = tmp_path / "evil.package"
+    name = name.format(tmp_path)
+    make(package, {"ok": b"a", name: b"b"})
+    assert f"its member {name!r} leads out of it" in refusal(tmp_path, package)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "target", "words"),
+    [
+        (tarfile.SYMTYPE, "a", "{0}", "a/escaped: Cannot open"),
+        (tarfile.SYMTYPE, "a", "../..", "a/escaped: Cannot open"),
+        (tarfile.LNKTYPE, "a", "/etc/passwd", "Cannot hard link"),
+        (tarfile.FIFOTYPE, "a", "", "its member 'a' is a pipe"),
+    ],
+)
+def test_tar_cannot_lead_out(tmp_path, kind, name, target, words):
+    package = tmp_path / "evil.tar.gz"
+    add_to_tar(package, kind, name, target.format(tmp_path))
+    assert words in refusal(tmp_path, package)
+
+
+@pytest.mark.parametrize("make", ["tar", "zip"])
+@pytest.mark.parametrize(
+    ("target", "fits"),
+    [("manage.py", True), ("../manage.py", True), ("/etc/passwd", False), ("../../../x", False)],
+)
+def test_links_in_an_archive_stay_in_it(tmp_path, make, target, fits):
+    package = tmp_path / "shop.package"
+    if make == "tar":
+        with tarfile.open(package, "w:gz") as archive:
+            archive.addfile(tarfile.TarInfo("shop/manage.py"))
+            info = tarfile.TarInfo("shop/sub/link")
+            info.type, info.linkname = tarfile.SYMTYPE, target
+            archive.addfile(info)
+    else:
+        with zipfile.ZipFile(package, "w") as archive:
+            info = zipfile.ZipInfo("shop/sub/link")
+            info.external_attr = 0o120777 << 16
+            archive.writestr(info, target)
+            archive.writestr("shop/manage.py", "")
+    if not fits:
+        assert f"its link 'shop/sub/link' to {target!r} leads out of it" in refusal(
+            tmp_path, package
+        )
+        return
+    source = archive_source(package)
+    django_source.fetch(source, django_source.revision(source), tmp_path / "source", tmp_path)
+    assert os.readlink(tmp_path / "source/sub/link") == target
+
+
+def test_programs_in_a_tar_do_not_run_as_others(tmp_path):
+    package = tmp_path / "shop.tar.gz"
+    with tarfile.open(package, "w:gz") as archive:
+        for name in ("run", "manage.py"):
+            info = tarfile.TarInfo(name)
+            info.mode = 0o6777
+            archive.addfile(info)
+    source = archive_source(package)
+    django_source.fetch(source, django_source.revision(source), tmp_path / "source", tmp_path)
+    assert (tmp_path / "source/run").stat().st_mode & 0o7777 == 0o755
+
+
+def test_downloads_of_earlier_versions_are_not_kept(tmp_path, monkeypatch):
+    for number in (1, 2):
+        package = tmp_path / f"{number}.tar.gz"
+        make_tar(package, {"manage.py": b"a" * number})
+        source = {**archive_source(package), "location": package.as_uri()}
+        wanted = django_source.revision(source)
+        django_source.fetch(source, wanted, tmp_path / f"source{number}", tmp_path)
+    assert [path.name for path in tmp_path.glob("archive-*")] == [f"archive-{wanted}"]
 
 
 def test_archive_that_is_none(tmp_path):

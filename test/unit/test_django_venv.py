@@ -91,6 +91,39 @@ def test_environment_that_holds_the_project_follows_its_revision(source):
     assert inputs(settings(), source, "r1") != inputs(settings(), source, "r2")
 
 
+@pytest.mark.parametrize(
+    ("line", "is_local"),
+    [
+        ("-e .", True),
+        ("--editable=./library", True),
+        (".", True),
+        (".[extra]", True),
+        ("../library", True),
+        ("library @ file:///srv/library", True),
+        ("-e git+https://git.example.org/a.git#egg=a", False),
+        ("Django==5.2  # ./not this", False),
+        ("--index-url https://packages.example.org/", False),
+    ],
+)
+def test_environment_that_holds_a_folder_of_the_source_is_that_of_one_release(
+    source, line, is_local
+):
+    (source / "requirements/base.txt").write_text(f"idna\n{line}\n")
+    assert (inputs(settings(), source)["revision"] is not None) is is_local
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_local"),
+    [('editable = "library"', True), ('registry = "https://x/"', False), ('virtual = "."', False)],
+)
+def test_environment_that_holds_a_folder_of_the_lock_file_is_that_of_one_release(
+    source, origin, is_local
+):
+    (source / "pyproject.toml").write_text("[project]\n")
+    (source / "uv.lock").write_text(f"[[package]]\nname = 'a'\nsource = {{ {origin} }}\n")
+    assert (inputs(settings(), source)["revision"] is not None) is is_local
+
+
 # The interpreter
 
 

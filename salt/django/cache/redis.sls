@@ -1,6 +1,7 @@
 # Leaves behind one Redis server for each project that uses one: its own port on the loopback (and the
 # host's address, if others use it), password, memory limit and persistence. The server that the
-# package brings, which has no password, is stopped.
+# package brings, which has no password, is stopped, unless a project names it as its cache. Redis
+# tries a configuration before it is put in place, so that a mistake leaves the server running.
 {%- set django = salt['django.config']() %}
 
 include:
@@ -9,6 +10,19 @@ include:
 {%- if django.redis %}
   - django.host
   - django.host.secrets
+{%- set check = '/usr/local/lib/django-formula/check-redis' %}
+
+Redis configuration can be checked:
+  file.managed:
+    - name: {{ check }}
+    - source: salt://django/cache/files/usr/local/lib/django-formula/check-redis
+    - user: root
+    - group: root
+    - mode: '0755'
+    - require:
+      - file: shared directories are there
+
+{%- if not django.redis.uses_packaged %}
 
 the packaged Redis server does not run:
   django.service_dead:
@@ -16,6 +30,7 @@ the packaged Redis server does not run:
     - enable: False
     - require:
       - pkg: packages are installed
+{%- endif %}
 
 {%- for redis in django.redis.instances %}
 
@@ -37,8 +52,10 @@ the packaged Redis server does not run:
     - user: root
     - group: redis
     - mode: '0640'
+    - check_cmd: {{ check }}
     - require:
-      - pkg: packages are installed
+      - file: "{{ redis.project }}: Redis has a directory"
+      - file: Redis configuration can be checked
 
 "{{ redis.project }}: Redis has a password":
   django.secret_file:
@@ -75,8 +92,9 @@ the packaged Redis server does not run:
     - watch:
       - file: "{{ redis.project }}: Redis is configured"
       - django: "{{ redis.project }}: Redis has a password"
+{%- if not django.redis.uses_packaged %}
     - require:
-      - file: "{{ redis.project }}: Redis has a directory"
       - django: the packaged Redis server does not run
+{%- endif %}
 {%- endfor %}
 {%- endif %}

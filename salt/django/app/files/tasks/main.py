@@ -14,6 +14,7 @@ cause may pass by itself.
 """
 
 import errno
+import importlib
 import json
 import os
 import sys
@@ -35,6 +36,37 @@ def _may_pass(error):
     return False
 
 
+def _useful(frames):
+    """The frames in the project's folder and the last one, without those of import itself."""
+    plumbing = ("<stdin>", importlib.__file__)
+    frames = [
+        frame
+        for frame in frames
+        if frame.filename not in plumbing and not frame.filename.startswith("<frozen ")
+    ]
+    own = [frame for frame in frames if _is_own(frame.filename)]
+    return own + [frame for frame in frames[-1:] if frame not in own]
+
+
+def _is_own(filename):
+    return filename.startswith(os.getcwd() + os.sep)
+
+
+def _shorten(trace):
+    """Leave the useful frames of an error and of those that led to it."""
+    while trace is not None:
+        trace.stack = traceback.StackSummary.from_list(_useful(trace.stack))
+        trace = trace.__cause__ or trace.__context__
+
+
+def _place(error, frames):
+    """``FILE:LINE`` of the project that an error comes from, as far as there is one."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames = [frame for frame in frames if _is_own(frame.filename)] or frames
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+
+
 def main():
     """Carry out the request and answer."""
     answer_to = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -50,12 +82,12 @@ def main():
         for task in request["tasks"]:
             answer[task["do"]] = globals()[task["do"]](task)
     except BaseException as error:  # a project may raise or exit in any way
-        frames = traceback.extract_tb(error.__traceback__)
-        place = frames[-1] if frames else None
+        trace = traceback.TracebackException.from_exception(error)
+        _shorten(trace)
         answer["error"] = f"{type(error).__name__}: {error}"
-        answer["where"] = f"{place.filename}:{place.lineno}" if place else ""
+        answer["where"] = _place(error, trace.stack)
         answer["passing"] = _may_pass(error)
-        traceback.print_exc()
+        print("".join(trace.format()), file=sys.stderr)
         status = 1
     answer_to.write(json.dumps(answer) + "\n")
     answer_to.close()
