@@ -29,18 +29,36 @@ BEFORE, AFTER = "before", "after"  # the switch
 
 def pending(deployment, when):
     """Migrations of one kind that are not applied: ``{alias: [[app, name], …]}``."""
-    if deployment.database is None:
-        deployment.database = asked(deployment, deployment.instance)
-    record = deployment.layout.instance_record(deployment.instance)
-    later = record["facts"]["after_switch"]
-    wanted = [key for key in record["facts"]["migrations"] if (key in later) == (when == AFTER)]
+    instance = deployment.instance
+    late = deferred(deployment, instance)
+    record = deployment.layout.instance_record(instance)
     unused = record.get("unused") or {}
     found = {}
     for alias, applied in deployment.database["migrations"].items():
-        left = [key for key in wanted if key not in applied and key not in unused.get(alias, [])]
+        left = [
+            key
+            for key in record["facts"]["migrations"]
+            if key not in applied
+            and (key in late[alias]) == (when == AFTER)
+            and key not in unused.get(alias, [])
+        ]
         if left:
             found[alias] = left
     return found
+
+
+def deferred(deployment, instance):
+    """
+    Migrations of an instance that wait for the switch: ``{alias: [[app, name], …]}``. One that has
+    been applied holds back nothing any more.
+    """
+    if deployment.database is None:
+        deployment.database = asked(deployment, instance)
+    facts = deployment.layout.instance_record(instance)["facts"]
+    return {
+        alias: [key for group in facts["after_switch"] if group[0] not in applied for key in group]
+        for alias, applied in deployment.database["migrations"].items()
+    }
 
 
 def limits(deployment):
@@ -58,7 +76,7 @@ def plan(deployment, instance):
     task = {
         "do": "plan",
         "databases": deployment.project["migrate"]["databases"],
-        "after": deployment.layout.instance_record(instance)["facts"]["after_switch"],
+        "after": deferred(deployment, instance),
     }
     failure = "The migrations cannot be looked at"
     return deployment.django([task], PLAN_TIMEOUT, failure, instance=instance)["plan"]

@@ -54,7 +54,7 @@ def _migrate(deployment, when):
         task = {
             "do": "migrate",
             "databases": rules["databases"],
-            "deferred": record["facts"]["after_switch"] if when == BEFORE else [],
+            "deferred": django_database.deferred(deployment, instance) if when == BEFORE else {},
             **django_database.limits(deployment),
         }
         answer = deployment.django([task], rules["timeout"], FAILED[when])

@@ -230,7 +230,7 @@ def test_blocked_table(server):
 
 RUN_AT_ONCE = """\
 import json, subprocess, sys
-request = {"tasks": [{"do": "migrate", "databases": ["default"], "deferred": [], "wait": 60,
+request = {"tasks": [{"do": "migrate", "databases": ["default"], "deferred": {}, "wait": 60,
                       "lock_timeout": 5, "statement_timeout": 0}]}
 program = "\\n\\n".join(open(f"/root/django-formula/salt/django/app/files/tasks/{name}.py").read()
                       for name in ("project", "database", "users", "migrations", "main"))

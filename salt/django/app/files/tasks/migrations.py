@@ -8,8 +8,8 @@ _LOCK_CODES = ("55P03", "40P01", 1205, 1213)  # not available, deadlock: Postgre
 
 def migrate(request):
     """
-    Apply pending migrations, but for those ``deferred``, under a database lock and with time limits
-    for locks and statements (seconds; 0 is none). Returns the applied ones by database alias.
+    Apply pending migrations, but for those ``deferred`` (by alias), under a database lock and with
+    time limits for locks and statements (seconds; 0 is none). Returns the applied ones by alias.
 
     What waits for a lock makes the site's own queries wait behind it, so it gives up soon and tries
     again, where a migration that failed leaves nothing behind.
@@ -22,7 +22,7 @@ def migrate(request):
         connection = connections[alias]
         with _only_one(connection, request["wait"]):
             before = set(MigrationRecorder(connection).applied_migrations())
-            with _without(request["deferred"]):
+            with _without(request["deferred"].get(alias, [])):
                 _apply(connection, request)
             after = set(MigrationRecorder(connection).applied_migrations())
         done[alias] = sorted(list(key) for key in after - before)
@@ -145,22 +145,25 @@ def _limit(connection, lock_timeout, request):
 
 def _after_switch(loader, patterns):
     """
-    Migrations (sorted list of keys) that only run after the switch: those whose class says
-    ``after_switch = True``, those that match a pattern such as ``shop.0005_*``, and what depends on
-    them.
+    Migrations that only run after the switch, those whose class says ``after_switch = True`` or
+    that match a pattern such as ``shop.0005_*``, each with all that depend on it:
+    ``[[key, …], …]``, itself the first.
     """
     import fnmatch
 
-    found = {
-        key
-        for key, migration in loader.disk_migrations.items()
+    return [
+        [list(key), *_dependent(loader, key)]
+        for key, migration in sorted(loader.disk_migrations.items())
         if getattr(migration, "after_switch", False)
         or any(fnmatch.fnmatchcase(".".join(key), pattern) for pattern in patterns)
-    }
-    edge = set(found)
+    ]
+
+
+def _dependent(loader, key):
+    """Keys (sorted list) of the migrations that need another to have run."""
+    found, edge = set(), {key} & set(loader.graph.node_map)
     while edge:
-        nodes = [loader.graph.node_map[key] for key in edge if key in loader.graph.node_map]
-        edge = {child.key for node in nodes for child in node.children} - found
+        edge = {child.key for key in edge for child in loader.graph.node_map[key].children} - found
         found |= edge
     return sorted(list(key) for key in found)
 

@@ -29,12 +29,14 @@ def plan(request):
     """
     Pending migrations of each of ``databases``, in their order: ``{app, name, when, atomic,
     reversible, operations}``, each operation ``{text, sql, risks}``, each risk ``{code, text,
-    breaks_old}``. ``after`` are the migrations that only run after the switch.
+    breaks_old}``. ``after`` are the migrations (by alias) that only run after the switch.
     """
     from django.db import connections
 
-    after = {tuple(key) for key in request["after"]}
-    return {alias: _planned(connections[alias], after) for alias in request["databases"]}
+    return {
+        alias: _planned(connections[alias], {tuple(key) for key in request["after"].get(alias, [])})
+        for alias in request["databases"]
+    }
 
 
 def _planned(connection, after):
