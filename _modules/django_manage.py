@@ -63,26 +63,30 @@ def _access():
     return django_access.Access(__salt__, __pillar__, __grains__, __context__)
 
 
-def _is_project(name):
-    declared = __pillar__.get("django") or {}
-    return name in (declared.get("projects") or {})
+def _projects():
+    return (__pillar__.get("django") or {}).get("projects") or {}
 
 
 def _target(project, where):
     """``(target, seconds)`` for a project or a settings module."""
+    project = str(project)
     where, unknown = django_target.split(where)
     if unknown:
         raise CommandExecutionError(
             f"unknown keyword {', '.join(unknown)}; there are: {', '.join(django_target.WHERE)}"
         )
-    timeout = float(where.get("timeout", TIMEOUT))
-    project = str(project)
     try:
-        # A settings module without a dot is one only where it is said what to run it with.
-        if _is_project(project) or ("." not in project and not set(where) - {"env", "timeout"}):
+        timeout = float(where.get("timeout", TIMEOUT))
+        if project in _projects():
             return django_target.of_live_release(_access().deployment(project), where), timeout
+        if "." not in project and not set(where) - {"env", "timeout"}:
+            raise django_target.TargetError(
+                f"the pillar has no project {project!r} (there are: "
+                f"{', '.join(sorted(_projects())) or 'none'}); a settings module without a dot "
+                "needs bin_env, pythonpath or cwd"
+            )
         return django_target.of_settings(project, where), timeout
-    except (django_target.TargetError, StepError, OSError) as error:
+    except (ValueError, StepError, OSError) as error:
         raise CommandExecutionError(str(error)) from None
 
 
@@ -133,7 +137,7 @@ def _ask(project, where, do, hide=(), **request):
 
 
 def _lock(project, test):
-    if _is_project(project) and not test:
+    if project in _projects() and not test:
         _access().lock(project)
 
 
@@ -149,8 +153,9 @@ def command(project, name, *args, **options):
     name
         The command, such as ``clearsessions``.
     args
-        Its words, passed on as they are, options such as ``--plan`` too. Salt's command line makes
-        numbers of words like ``0003`` (3) and ``yes`` (True): write ``0003_``, for one.
+        Its words, passed on as they are, options such as ``--plan`` too (``salt-call`` takes them
+        for its own unless ``--`` is before the function). Salt's command line makes data of words
+        like ``0003`` (3) and ``yes`` (True): write ``0003_``, for one.
     options
         Its options: ``True`` is a bare flag, ``None`` and ``False`` leave one out, a list repeats
         it: ``ignore='[a, b]'`` is ``--ignore=a --ignore=b``. ``bin_env``, ``pythonpath``, ``env``,
@@ -163,7 +168,8 @@ def command(project, name, *args, **options):
 
     .. code-block:: bash
 
-        salt-call django.command shop showmigrations --plan
+        salt-call django.command shop showmigrations plan=True
+        salt-call -- django.command shop showmigrations --plan
         salt-call django.command shop.settings migrate bin_env=/opt/venv cwd=/opt/shop runas=shop
     """
     where, own = django_target.split(options)

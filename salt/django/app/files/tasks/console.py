@@ -45,20 +45,19 @@ def rows(request):
         with connection.cursor() as cursor:
             cursor.execute("SET SESSION TRANSACTION READ ONLY")
     with transaction.atomic(using=alias), connection.cursor() as cursor:
+        if not request["write"] and connection.vendor == "postgresql":
+            cursor.execute("SET TRANSACTION READ ONLY")
+        elif not request["write"] and connection.vendor == "sqlite":
+            cursor.execute("PRAGMA query_only = ON")
+        cursor.execute(request["sql"], request["params"])
+        columns = _columns(cursor.description or [])
+        found = [
+            {column: _plain(value) for column, value in zip(columns, row)}
+            for row in (cursor.fetchall() if columns else [])
+        ]
         if not request["write"]:
             transaction.set_rollback(True, using=alias)
-            if connection.vendor == "postgresql":
-                cursor.execute("SET TRANSACTION READ ONLY")
-            elif connection.vendor == "sqlite":
-                cursor.execute("PRAGMA query_only = ON")
-        cursor.execute(request["sql"], request["params"])
-        if cursor.description is None:
-            return []
-        columns = _columns(cursor.description)
-        return [
-            {column: _plain(value) for column, value in zip(columns, row)}
-            for row in cursor.fetchall()
-        ]
+    return found
 
 
 def _columns(description):
