@@ -37,6 +37,18 @@ def _apply(state_name, function, **arguments):
     }
 
 
+def _where(bin_env, pythonpath, env, runas, cwd, timeout):
+    """With what a management command is run, as the execution module takes it."""
+    return {
+        "bin_env": bin_env,
+        "pythonpath": pythonpath,
+        "env": env,
+        "runas": runas,
+        "cwd": cwd,
+        "timeout": timeout,
+    }
+
+
 def _manage(state_name, function, project, settings, where, **arguments):
     """The result of a management command's function, for a project or a settings module."""
     if bool(project) == bool(settings):
@@ -167,14 +179,7 @@ def checked(
     """
     if project and not settings:
         return _apply(name, "django.vet", project=project)
-    where = {
-        "bin_env": bin_env,
-        "pythonpath": pythonpath,
-        "env": env,
-        "runas": runas,
-        "cwd": cwd,
-        "timeout": timeout,
-    }
+    where = _where(bin_env, pythonpath, env, runas, cwd, timeout)
     rules = {"deploy": deploy, "tags": tags, "database": database, "fail_level": fail_level}
     return _manage(name, "django.pass_checks", project, settings, where, **rules)
 
@@ -212,14 +217,7 @@ def static_collected(
     """
     if project and not settings:
         return _apply(name, "django.publish_static", project=project)
-    where = {
-        "bin_env": bin_env,
-        "pythonpath": pythonpath,
-        "env": env,
-        "runas": runas,
-        "cwd": cwd,
-        "timeout": timeout,
-    }
+    where = _where(bin_env, pythonpath, env, runas, cwd, timeout)
     return _manage(name, "django.collectstatic", project, settings, where, ignore=ignore, link=link)
 
 
@@ -256,14 +254,7 @@ def migrated(
     """
     if project and not settings:
         return _apply(name, "django.apply_migrations", project=project)
-    where = {
-        "bin_env": bin_env,
-        "pythonpath": pythonpath,
-        "env": env,
-        "runas": runas,
-        "cwd": cwd,
-        "timeout": timeout,
-    }
+    where = _where(bin_env, pythonpath, env, runas, cwd, timeout)
     aim = {"app_label": app_label, "migration_name": migration_name, "database": database}
     return _manage(name, "django.migrate", project, settings, where, **aim)
 
@@ -325,14 +316,7 @@ def superuser(
     if not username:
         comment = "A username must be named."
         return {"name": name, "result": False, "changes": {}, "comment": comment}
-    where = {
-        "bin_env": bin_env,
-        "pythonpath": pythonpath,
-        "env": env,
-        "runas": runas,
-        "cwd": cwd,
-        "timeout": timeout,
-    }
+    where = _where(bin_env, pythonpath, env, runas, cwd, timeout)
     source = {
         "password_file": password_file,
         "password_env": password_env,
@@ -388,14 +372,7 @@ def fixtures_loaded(
             - cwd: /opt/intranet/src
             - runas: intranet
     """
-    where = {
-        "bin_env": bin_env,
-        "pythonpath": pythonpath,
-        "env": env,
-        "runas": runas,
-        "cwd": cwd,
-        "timeout": timeout,
-    }
+    where = _where(bin_env, pythonpath, env, runas, cwd, timeout)
     return _manage(
         name,
         "django.loaddata",
@@ -436,14 +413,7 @@ def command_run(
             - onchanges:
               - django: "shop: countries are there"
     """
-    where = {
-        "bin_env": bin_env,
-        "pythonpath": pythonpath,
-        "env": env,
-        "runas": runas,
-        "cwd": cwd,
-        "timeout": timeout,
-    }
+    where = _where(bin_env, pythonpath, env, runas, cwd, timeout)
     return _manage(name, "django.run_command", project, settings, where, command=command or name)
 
 
