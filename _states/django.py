@@ -1,6 +1,8 @@
 """
 States that put Django projects into production. Each names an outcome; ``project`` is a project's
-name below ``django:projects`` in the pillar.
+name below ``django:projects`` in the pillar. Those that stand for a management command also serve a
+layout of one's own, with ``settings`` (a settings module) and ``bin_env``, ``pythonpath``, ``env``,
+``runas``, ``cwd`` and ``timeout`` in its place, as the execution functions take them.
 
 .. code-block:: yaml
 
@@ -33,6 +35,27 @@ def _apply(state_name, function, **arguments):
         "changes": done["changes"],
         "comment": done["comment"],
     }
+
+
+def _where(bin_env, pythonpath, env, runas, cwd, timeout):
+    """With what a management command is run, as the execution module takes it."""
+    return {
+        "bin_env": bin_env,
+        "pythonpath": pythonpath,
+        "env": env,
+        "runas": runas,
+        "cwd": cwd,
+        "timeout": timeout,
+    }
+
+
+def _manage(state_name, function, project, settings, where, **arguments):
+    """The result of a management command's function, for a project or a settings module."""
+    if bool(project) == bool(settings):
+        comment = "Either a project or settings must be named."
+        return {"name": state_name, "result": False, "changes": {}, "comment": comment}
+    where = {key: value for key, value in where.items() if value is not None}
+    return _apply(state_name, function, project=project or settings, **arguments, **where)
 
 
 def valid(name):
@@ -119,43 +142,121 @@ def configured(name, project):
     return _apply(name, "django.configure", project=project)
 
 
-def checked(name, project):
+def checked(
+    name,
+    project=None,
+    settings=None,
+    deploy=False,
+    tags=None,
+    database=None,
+    fail_level="ERROR",
+    bin_env=None,
+    pythonpath=None,
+    env=None,
+    runas=None,
+    cwd=None,
+    timeout=None,
+):
     """
-    Django's checks pass in the release, and its settings are fit to go live.
+    Django's checks pass in the release, and its settings are fit to go live. With ``settings``:
+    Django's checks pass; ``deploy``, ``tags``, ``database`` and ``fail_level`` are those of
+    ``django.check``, and nothing is changed.
 
     .. code-block:: yaml
 
         "shop: release is checked":
           django.checked:
             - project: shop
+
+        the intranet is fit for production:
+          django.checked:
+            - settings: intranet.settings
+            - bin_env: /opt/intranet/venv
+            - cwd: /opt/intranet/src
+            - runas: intranet
+            - deploy: True
+            - fail_level: WARNING
     """
-    return _apply(name, "django.vet", project=project)
+    if project and not settings:
+        return _apply(name, "django.vet", project=project)
+    where = _where(bin_env, pythonpath, env, runas, cwd, timeout)
+    rules = {"deploy": deploy, "tags": tags, "database": database, "fail_level": fail_level}
+    return _manage(name, "django.pass_checks", project, settings, where, **rules)
 
 
-def static_collected(name, project):
+def static_collected(
+    name,
+    project=None,
+    settings=None,
+    ignore=None,
+    link=False,
+    bin_env=None,
+    pythonpath=None,
+    env=None,
+    runas=None,
+    cwd=None,
+    timeout=None,
+):
     """
-    The release's static files are collected and published beside those of earlier releases.
+    The release's static files are collected and published beside those of earlier releases. With
+    ``settings``: they are collected in STATIC_ROOT, but for files of the patterns ``ignore``;
+    ``link`` links them.
 
     .. code-block:: yaml
 
         "shop: static files are published":
           django.static_collected:
             - project: shop
+
+        the intranet's static files are collected:
+          django.static_collected:
+            - settings: intranet.settings
+            - bin_env: /opt/intranet/venv
+            - cwd: /opt/intranet/src
+            - runas: intranet
     """
-    return _apply(name, "django.publish_static", project=project)
+    if project and not settings:
+        return _apply(name, "django.publish_static", project=project)
+    where = _where(bin_env, pythonpath, env, runas, cwd, timeout)
+    return _manage(name, "django.collectstatic", project, settings, where, ignore=ignore, link=link)
 
 
-def migrated(name, project):
+def migrated(
+    name,
+    project=None,
+    settings=None,
+    app_label=None,
+    migration_name=None,
+    database="default",
+    bin_env=None,
+    pythonpath=None,
+    env=None,
+    runas=None,
+    cwd=None,
+    timeout=None,
+):
     """
-    The database has every migration of the release.
+    The database has every migration of the release. With ``settings``: ``database`` has every
+    migration of the project, or of ``app_label``, or stands exactly at ``migration_name``.
 
     .. code-block:: yaml
 
         "shop: database is migrated":
           django.migrated:
             - project: shop
+
+        the intranet's database is migrated:
+          django.migrated:
+            - settings: intranet.settings
+            - bin_env: /opt/intranet/venv
+            - cwd: /opt/intranet/src
+            - runas: intranet
     """
-    return _apply(name, "django.apply_migrations", project=project)
+    if project and not settings:
+        return _apply(name, "django.apply_migrations", project=project)
+    where = _where(bin_env, pythonpath, env, runas, cwd, timeout)
+    aim = {"app_label": app_label, "migration_name": migration_name, "database": database}
+    return _manage(name, "django.migrate", project, settings, where, **aim)
 
 
 def late_migrated(name, project):
@@ -171,17 +272,149 @@ def late_migrated(name, project):
     return _apply(name, "django.apply_late_migrations", project=project)
 
 
-def superuser(name, project):
+def superuser(
+    name,
+    project=None,
+    username=None,
+    settings=None,
+    email="",
+    fields=None,
+    database="default",
+    password_file=None,
+    password_env=None,
+    password_pillar=None,
+    password_secret=None,
+    bin_env=None,
+    pythonpath=None,
+    env=None,
+    runas=None,
+    cwd=None,
+    timeout=None,
+):
     """
-    The project's superuser is in the database.
+    The project's superuser is in the database. With ``username``: that one, whose password comes,
+    when it is created, from where ``django.changepassword`` says.
 
     .. code-block:: yaml
 
         "shop: superuser is there":
           django.superuser:
             - project: shop
+
+        the intranet has an administrator:
+          django.superuser:
+            - settings: intranet.settings
+            - username: admin
+            - email: admin@example.org
+            - password_pillar: intranet:admin:password
+            - bin_env: /opt/intranet/venv
+            - cwd: /opt/intranet/src
+            - runas: intranet
     """
-    return _apply(name, "django.ensure_superuser", project=project)
+    if project and not settings and username is None:
+        return _apply(name, "django.ensure_superuser", project=project)
+    if not username:
+        comment = "A username must be named."
+        return {"name": name, "result": False, "changes": {}, "comment": comment}
+    where = _where(bin_env, pythonpath, env, runas, cwd, timeout)
+    source = {
+        "password_file": password_file,
+        "password_env": password_env,
+        "password_pillar": password_pillar,
+        "password_secret": password_secret,
+    }
+    return _manage(
+        name,
+        "django.createsuperuser",
+        project,
+        settings,
+        {**where, **source},
+        username=username,
+        email=email,
+        fields=fields,
+        database=database,
+    )
+
+
+def fixtures_loaded(
+    name,
+    fixtures=None,
+    project=None,
+    settings=None,
+    update=False,
+    database="default",
+    app=None,
+    exclude=None,
+    bin_env=None,
+    pythonpath=None,
+    env=None,
+    runas=None,
+    cwd=None,
+    timeout=None,
+):
+    """
+    Every object of the fixtures (default: the state's name) is in the database, which is asked for
+    it by primary key or natural key. Objects that are there stay as they are; with ``update`` they
+    have the values, too, that the fixtures name.
+
+    .. code-block:: yaml
+
+        "shop: countries are there":
+          django.fixtures_loaded:
+            - project: shop
+            - fixtures: [countries, currencies]
+
+        groups:
+          django.fixtures_loaded:
+            - settings: intranet.settings
+            - update: True
+            - bin_env: /opt/intranet/venv
+            - cwd: /opt/intranet/src
+            - runas: intranet
+    """
+    where = _where(bin_env, pythonpath, env, runas, cwd, timeout)
+    return _manage(
+        name,
+        "django.loaddata",
+        project,
+        settings,
+        where,
+        fixtures=fixtures or name,
+        update=update,
+        database=database,
+        app=app,
+        exclude=exclude,
+    )
+
+
+def command_run(
+    name,
+    command=None,
+    project=None,
+    settings=None,
+    bin_env=None,
+    pythonpath=None,
+    env=None,
+    runas=None,
+    cwd=None,
+    timeout=None,
+):
+    """
+    A management command has run, each time: ``unless``, ``onlyif`` or ``onchanges`` say when it is
+    not needed. ``command`` (default: the state's name) is a text, split as a shell would, or a
+    list of words.
+
+    .. code-block:: yaml
+
+        "shop: products are in the search index":
+          django.command_run:
+            - command: rebuild_index --noinput
+            - project: shop
+            - onchanges:
+              - django: "shop: countries are there"
+    """
+    where = _where(bin_env, pythonpath, env, runas, cwd, timeout)
+    return _manage(name, "django.run_command", project, settings, where, command=command or name)
 
 
 def tasks_done(name, project, when):

@@ -8,7 +8,6 @@ killed anywhere is continued by the next one.
 """
 
 import functools
-import json
 import os
 import pathlib
 import pwd
@@ -22,11 +21,10 @@ import django_process
 import django_references
 import django_secrets
 import django_source
+import django_tasks
 import django_venv
-from django_run import CommandError, run
 
 GUNICORN_CONFIG = "salt://django/app/files/gunicorn.conf.py"
-TASKS = "salt://django/app/files/tasks"
 TASK_FILES = ("project", "database", "users", "migrations", "plan", "commands", "main")
 
 
@@ -356,33 +354,20 @@ class Deployment:
         record = self.layout.instance_record(instance)
         environment = self.environment_of(instance)
         names = self.names_of(record["release"], record["venv"], instance)
-        argv = [f"{record['venv']}/bin/python", "-", json.dumps({"tasks": tasks})]
         try:
-            done = run(
-                argv,
+            return django_tasks.carry_out(
+                f"{record['venv']}/bin/python",
+                tasks,
+                [self.read_file(f"{django_tasks.FOLDER}/{name}.py") for name in TASK_FILES],
                 user=self.user,
                 env={**environment, **(extra or {})},
                 cwd=names["path.project"],
                 timeout=timeout,
-                stdin="\n\n".join(self.read_file(f"{TASKS}/{name}.py") for name in TASK_FILES),
-                check=False,
                 umask=0o027,
             )
-        except CommandError as error:
-            raise StepError(self.redact(f"{failure}: {error}")) from None
-        try:
-            answer = json.loads(done.stdout or "{}")
-        except ValueError:
-            answer = {}
-        if done.returncode != 0 or "error" in answer or not answer:
-            lines = done.stderr.strip().splitlines()[-8:]
-            reason = answer.get("error") or f"exit status {done.returncode}"
-            where = f" ({answer['where']})" if answer.get("where") else ""
-            text = "\n".join([f"{failure}. {reason}{where}", *lines])
-            # A process that was killed says nothing of its release.
-            blame = "error" in answer and not answer.get("passing")
-            raise StepError(self.redact(text), blames_release=blame)
-        return answer
+        except django_tasks.TaskError as error:
+            text = self.redact(f"{failure}. {error}")
+            raise StepError(text, blames_release=error.blames_project) from None
 
     def environment_of(self, instance):
         """Environment variables (dict of str) that an instance has on the disk."""

@@ -230,15 +230,17 @@ def test_blocked_table(server):
 
 RUN_AT_ONCE = """\
 import json, subprocess, sys
-request = {"tasks": [{"do": "migrate", "databases": ["default"], "deferred": {}, "wait": 60,
-                      "lock_timeout": 5, "statement_timeout": 0}]}
-program = "\\n\\n".join(open(f"/root/django-formula/salt/django/app/files/tasks/{name}.py").read()
-                      for name in ("project", "database", "users", "migrations", "main"))
+sys.path.insert(0, "/root/django-formula/_utils")
+import django_tasks
+task = {"do": "migrate", "databases": ["default"], "deferred": {}, "wait": 60, "lock_timeout": 5,
+        "statement_timeout": 0}
+texts = [open(f"/root/django-formula/salt/django/app/files/tasks/{name}.py").read()
+         for name in ("project", "database", "users", "migrations", "main")]
 words = json.loads(sys.argv[1])
-started = [subprocess.Popen([*words, "-", json.dumps(request)], stdin=subprocess.PIPE,
-                            stdout=subprocess.PIPE, text=True) for _ in range(5)]
+started = [subprocess.Popen([*words, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+           for _ in range(5)]
 for process in started:
-    process.stdin.write(program)
+    process.stdin.write(django_tasks.program([task], texts))
     process.stdin.close()
 print(json.dumps([json.loads(process.stdout.read()) for process in started]))
 """

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import django_tasks
 import pytest
 from pillars import ROOT
 
@@ -30,9 +31,10 @@ def answer(tmp_path, apps):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     names = sorted(path for path in TASKS.glob("*.py") if path.name != "main.py")
+    texts = [path.read_text() for path in [*names, TASKS / "main.py"]]
     done = subprocess.run(
-        [sys.executable, "-", json.dumps({"tasks": [{"do": "inspect"}]})],
-        input="\n\n".join(path.read_text() for path in [*names, TASKS / "main.py"]),
+        [sys.executable, "-"],
+        input=django_tasks.program([{"do": "inspect"}], texts),
         cwd=project,
         env={**os.environ, "PYTHONPATH": str(library)},
         capture_output=True,

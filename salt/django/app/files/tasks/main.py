@@ -1,13 +1,12 @@
 """
 Carries out release tasks of a Django project, several in one process, and answers with data.
 
-The files of this folder are joined, this one last, and run by a project's own Python in its folder
-and environment, from standard input:
+The request and files of this folder are joined, this one last, and run by a project's own Python in
+its folder and environment, from standard input:
 
-    cat [a-l]*.py … main.py | python - '{"tasks": [{"do": "inspect"}]}'
+    (echo REQUEST="'"'{"tasks": [{"do": "inspect"}]}'"'"; cat project.py … main.py) | python -
 
-A task is a function of its name that takes its request (dict) and returns JSON. The request is the
-only argument and holds no secret; one that a task needs is in the environment. The answer is one
+A task is a function of its name that takes its request (dict) and returns JSON. The answer is one
 line of JSON on the original standard output; what the project prints goes to standard error. Exit
 status 1 and ``{"error", "where", "passing"}`` when a task fails; ``passing`` tells whether the
 cause may pass by itself.
@@ -72,7 +71,7 @@ def main():
     answer_to = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     sys.path.insert(0, os.getcwd())
-    request = json.loads(sys.argv[1])
+    request = json.loads(REQUEST)
     answer, status = {}, 0
     try:
         if any(task["do"] not in WITHOUT_APPLICATIONS for task in request["tasks"]):

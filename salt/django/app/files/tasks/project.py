@@ -39,7 +39,11 @@ def check(request):
     """System checks: ``{"level": 0-50, "id", "message", "hint", "object"}`` each."""
     from django.core import checks
 
-    found = checks.run_checks(include_deployment_checks=request.get("deploy", True))
+    found = checks.run_checks(
+        tags=request.get("tags") or None,
+        include_deployment_checks=request.get("deploy", True),
+        databases=request.get("databases") or None,
+    )
     return [
         {
             "level": message.level,

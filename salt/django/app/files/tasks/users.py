@@ -35,20 +35,27 @@ def _superuser_flags(model):
 
 
 def superuser(request):
-    """Create a superuser whose password is in the environment; returns whether it is new."""
+    """
+    Create a superuser whose password is in the request or in the environment. Returns ``{"created":
+    bool, "granted": [flag]}``; with ``test`` nothing is saved.
+    """
     from django.contrib.auth import get_user_model
 
     model = get_user_model()
+    manager = model._default_manager.db_manager(request.get("database"))
     name = request["username"]
-    existing = model._default_manager.filter(**{model.USERNAME_FIELD: name}).first()
+    existing = manager.filter(**{model.USERNAME_FIELD: name}).first()
     if existing is not None:
         changed = [flag for flag in _superuser_flags(model) if not getattr(existing, flag)]
         for flag in changed:
             setattr(existing, flag, True)
-        if changed:
+        if changed and not request.get("test"):
             existing.save()
         return {"created": False, "granted": changed}
-    fields = {model.USERNAME_FIELD: name, "password": os.environ["DJANGO_SUPERUSER_PASSWORD"]}
+    if request.get("test"):
+        return {"created": True, "granted": []}
+    password = request.get("password") or os.environ["DJANGO_SUPERUSER_PASSWORD"]
+    fields = {model.USERNAME_FIELD: name, "password": password}
     email_field = model.get_email_field_name()
     if email_field != model.USERNAME_FIELD and any(
         field.name == email_field for field in model._meta.get_fields()
@@ -56,5 +63,31 @@ def superuser(request):
         fields[email_field] = request.get("email", "")
     for field in model.REQUIRED_FIELDS:
         fields.setdefault(field, request.get("fields", {}).get(field, ""))
-    model._default_manager.create_superuser(**fields)
+    manager.create_superuser(**fields)
     return {"created": True, "granted": []}
+
+
+def set_password(request):
+    """
+    Give a user the ``password`` of the request; returns whether it is another than before. Without
+    one, or with ``test``, it is only said whether that would be so.
+    """
+    from django.contrib.auth import get_user_model
+    from django.contrib.auth.hashers import check_password
+    from django.contrib.auth.password_validation import validate_password
+
+    model = get_user_model()
+    manager = model._default_manager.db_manager(request.get("database"))
+    user = manager.filter(**{model.USERNAME_FIELD: request["username"]}).first()
+    if user is None:
+        raise LookupError(f"there is no user {request['username']!r}")
+    password = request["password"]
+    if password is None:
+        return True
+    if check_password(password, user.password):
+        return False
+    validate_password(password, user)
+    if not request["test"]:
+        user.set_password(password)
+        user.save()
+    return True
