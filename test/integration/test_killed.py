@@ -155,15 +155,13 @@ STATES = (
     ("tasks before the switch are done", 0.1, ""),
     ("superuser is there", 0, ""),
     ("release is live", 0.2, ""),
-    ("processes run", 0, ""),
     ("processes run", 0.4, ""),
     ("what runs is verified", 0, ""),
     ("tasks after the switch are done", 0.1, ""),
     ("old releases are gone", 0, ""),
 )
 MOMENTS = (
-    ("venv", "", 0, "idna==3.7"),
-    ("venv", "", 0.5, "idna==3.8"),
+    ("venv", "", 0.3, "idna==3.7"),
     ("source", "", 0, ""),
     ("built", "", 0, ""),
     ("migrating", "migrating", 0.2, "migration"),
@@ -176,7 +174,6 @@ ROLLBACKS = (
     ("refused", 0, "state.apply"),
     ("second web process", 0, "state.apply"),
     ("refused", 0, "django.rollback"),
-    ("socket", 0, "state.apply"),
     ("live", 0, "state.apply"),
 )
 MANAGERS = ["supervisord", "systemd"]
@@ -226,9 +223,12 @@ def kill_when(server, condition, detail="", delay=0, words=("state.apply",)):
 
 
 def assert_serves(server, headline, marker):
-    assert headline in server.host.get("/").text
+    text = server.host.get("/").text
+    assert headline in text, f"not {headline} but {re.findall('Release [0-9]+', text)}"
     assert whoami(server)["release_marker"] == marker
     assert f"marker = {marker}" in server.host.read("/etc/guestbook.ini")
+    history = json.loads(server.host.read(f"{ROOT}/history.json"))["entries"]
+    assert history[-1]["instance"] == server.live()[1], "that it serves is noted"
 
 
 def kill_a_release(server, condition, detail, delay, extra):
@@ -250,19 +250,19 @@ def test_release_killed_at_every_state(server):
     points = share(server, STATES)
     for state, delay, extra in points:
         kill_a_release(server, "log", f"Running state [guestbook: {state}]", delay, extra)
-    assert len(points) == 8
+    assert len(points) >= 7
 
 
 def test_release_killed_within_a_step(server):
     points = share(server, MOMENTS)
     for point in points:
         kill_a_release(server, *point)
-    assert len(points) >= 4
+    assert len(points) == 4
 
 
 def test_rollback_killed(server):
+    headline, marker = server.headline, f"m{server.number}"
     for condition, delay, then in share(server, ROLLBACKS):
-        headline, marker = server.headline, f"m{server.number}"
         release(server)
         server.apply()
         try:
