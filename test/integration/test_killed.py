@@ -9,7 +9,7 @@ from test.hosts import boot
 
 from .guestbook import INDEX, ROOT, SOURCE, change, develop, no_failed_request, whoami
 from .machines import SITE, ensure
-from .server import Server, put_checkout
+from .server import Outcome, Server, put_checkout
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -278,3 +278,74 @@ def test_rollback_killed(server):
         except AssertionError as error:
             point = f"{condition}, then {then} ({server.manager})"
             raise AssertionError(f"rollback killed at {point}: {error}") from error
+
+
+# Power cuts, and services that stop
+
+
+def start_a_release(server, state):
+    """Begin a run, and wait until it comes to a state."""
+    release(server)
+    server.run(f"rm -f {LOG}")
+    words = f"--log-file={LOG} --log-file-level=info --log-level=warning --out=json"
+    process = server.host.start(
+        f"exec salt-call state.apply {words}", stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    seen = f"grep -qsF 'Running state [guestbook: {state}]' {LOG}"
+    server.run(["timeout", "120", "sh", "-c", f"until {seen}; do sleep 0.02; done"])
+    return process
+
+
+def wait_until_it_answers(server, seconds=60):
+    """The release marker that visitors get, once they get an answer."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
+            return whoami(server)["release_marker"]
+        time.sleep(0.5)
+    raise AssertionError(f"no answer within {seconds} s")
+
+
+def converge(server):
+    """One run is enough, and nothing has to be allowed for it."""
+    server.apply()
+    assert_serves(server, server.headline, f"m{server.number}")
+    again = server.apply()
+    assert again.changed == [], again.told()
+
+
+def test_power_cut_during_a_release(server):
+    state = {"supervisord": "release is live", "systemd": "release is checked"}[server.manager]
+    process = start_a_release(server, state)
+    server.host.power_cut()
+    process.communicate()
+    server.host.power_on()
+    assert wait_until_it_answers(server) in (f"m{server.number - 1}", f"m{server.number}")
+    converge(server)
+
+
+def service_stops(server, service):
+    """A service stops while a release is built: the old one answers again once it is back."""
+    old = f"m{server.number}"
+    process = start_a_release(server, "release is built")
+    server.run(["systemctl", "stop", service])
+    stdout, stderr = process.communicate(timeout=300)
+    log = server.host.read(LOG)
+    assert "Traceback" not in stdout + stderr + log
+    outcome = Outcome(process.returncode, stdout, stderr)
+    server.run(["systemctl", "start", service])
+    marker = wait_until_it_answers(server)
+    assert marker == (old if outcome.failed else f"m{server.number}"), outcome.told()
+    assert server.host.get("/healthz/").status == 200
+    assert "release_allow" not in stdout, outcome.told()
+    converge(server)
+    return outcome
+
+
+def test_postgresql_stops_during_a_release(server):
+    outcome = service_stops(server, "postgresql")
+    assert outcome.failed, "a release cannot be migrated without its database"
+
+
+def test_redis_stops_during_a_release(server):
+    service_stops(server, "redis-server@guestbook")
