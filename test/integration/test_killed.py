@@ -1,6 +1,10 @@
 """Runs that are killed at any moment, power cuts, and services that stop during a release."""
 
+import contextlib
+import http.client
 import json
+import re
+import subprocess
 import time
 
 import pytest
