@@ -24,6 +24,9 @@ def go_live(deployment):
     instance = deployment.target
     if instance is None:
         return Outcome({"live": "the new release"}, "The new release would go live.")
+    if not deployment.test:
+        # A run that was killed after it switched has not noted it.
+        _remember(deployment, deployment.layout.live_instance())
     definition = deployment.definitions_of(instance)["web"]
     name = django_process.program_name(deployment.name, "web", instance)
     changes, others, problem = _differences(deployment, instance, name, definition)
@@ -138,7 +141,7 @@ def _retire(deployment, name):
 def _remember(deployment, instance):
     layout = deployment.layout
     served = layout.served()
-    if served and served[-1]["instance"] == instance:
+    if instance is None or (served and served[-1]["instance"] == instance):
         return
     entry = {
         "instance": instance,
