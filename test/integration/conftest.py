@@ -9,6 +9,7 @@ from .machines import SITE, ensure
 from .server import Browser, Server, put_checkout
 
 SEVERAL_HOSTS = (  # one for each parameter
+    "test_faults.py",
     "test_first_run.py",
     "test_killed.py",
     "test_load.py",
