@@ -50,13 +50,20 @@ def pending(deployment, when):
 def deferred(deployment, instance):
     """
     Migrations of an instance that wait for the switch: ``{alias: [[app, name], …]}``. One that has
-    been applied holds back nothing any more.
+    been applied holds back nothing any more, and nothing waits for the first release of a database.
     """
     if deployment.database is None:
         deployment.database = asked(deployment, instance)
-    facts = deployment.layout.instance_record(instance)["facts"]
+    record = deployment.layout.instance_record(instance)
     return {
-        alias: [key for group in facts["after_switch"] if group[0] not in applied for key in group]
+        alias: []
+        if not applied or alias in record.get("first_in", [])
+        else [
+            key
+            for group in record["facts"]["after_switch"]
+            if group[0] not in applied
+            for key in group
+        ]
         for alias, applied in deployment.database["migrations"].items()
     }
 

@@ -85,8 +85,10 @@ def go_back(deployment, instance, reverse):
     :func:`ahead`) by the code that has them. Returns what changed (dict).
     """
     live = deployment.layout.live_instance()
+    late, rest = _halves(deployment, live, reverse)
     if reverse:
-        _reverse(deployment, live, reverse, tried=True)
+        _reverse(deployment, live, reverse, "Nothing was done", tried=True)
+    undone = _reverse(deployment, live, late, "The release did not go back") if late else {}
     before = deployment.layout.refusals()
     if deployment.hold or deployment.instance != instance:
         _hold(deployment, instance, live)
@@ -96,22 +98,42 @@ def go_back(deployment, instance, reverse):
         deployment.layout.save_refusals(before)
         raise
     changes.update(django_step_processes.run_processes(deployment).changes)
+    if rest:
+        failure = "The release went back, its migrations did not"
+        for alias, keys in _reverse(deployment, live, rest, failure).items():
+            undone[alias] = [*undone.get(alias, []), *keys]
     if reverse:
-        answer = _reverse(deployment, live, reverse, tried=False)
-        changes["reversed"] = django_database.as_names(answer)
+        changes["reversed"] = django_database.as_names(undone)
     django_step_verify.verify(deployment)
     django_step_prune.prune(deployment)
     return changes
 
 
-def _reverse(deployment, live, migrations, tried):
+def _halves(deployment, live, migrations):
+    """
+    Migrations to reverse before and after the switch back, by alias: what ran after the switch to
+    the live release took away what the older one needs.
+    """
+    groups = deployment.layout.instance_record(live)["facts"].get("after_switch", [])
+    late, rest = {}, {}
+    for alias, keys in migrations.items():
+        first = [key for group in groups if group[0] in keys for key in group]
+        for half, chosen in (
+            (late, [key for key in keys if key in first]),
+            (rest, [key for key in keys if key not in first]),
+        ):
+            if chosen:
+                half[alias] = chosen
+    return late, rest
+
+
+def _reverse(deployment, live, migrations, failure, tried=False):
     task = {
         "do": "reverse",
         "migrations": migrations,
         "tried": tried,
         **django_database.limits(deployment),
     }
-    failure = "Nothing was done" if tried else "The release went back, its migrations did not"
     return deployment.django([task], REVERSE_TIMEOUT, failure, instance=live)["reverse"]
 
 

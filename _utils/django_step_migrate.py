@@ -47,10 +47,11 @@ def _migrate(deployment, when):
     changes = {"migrations": django_database.as_names(pending) or {"none pending for": instance}}
     if deployment.test:
         return Outcome(changes, "Migrations would be applied." if pending else "None pending.")
+    if pending or django_database.pending(deployment, AFTER):
+        _refuse_risky(deployment, instance)
     unused = record.get("unused") or {}
-    if pending:
-        if when == BEFORE:
-            _refuse_risky(deployment, instance)
+    if pending or record.get("begun") == when:
+        _begin(deployment, instance, when, stamp)
         task = {
             "do": "migrate",
             "databases": rules["databases"],
@@ -59,13 +60,28 @@ def _migrate(deployment, when):
         }
         answer = deployment.django([task], rules["timeout"], FAILED[when])
         deployment.database = None
-        changes = {"migrations": django_database.as_names(answer["migrate"])}
+        if pending:
+            changes = {"migrations": django_database.as_names(answer["migrate"])}
         # Django may never apply some that are on disk, such as those of a router's other database.
         for alias, keys in django_database.pending(deployment, when).items():
             unused[alias] = [*unused.get(alias, []), *keys]
-    deployment.layout.save_instance_record(instance, unused=unused, **{stamp: True})
+    deployment.layout.save_instance_record(instance, unused=unused, begun=None, **{stamp: True})
     count = sum(len(names) for names in pending.values())
     return Outcome(changes, f"{count} migrations applied." if count else "None was pending.")
+
+
+def _begin(deployment, instance, when, stamp):
+    """
+    Note what a run that is cut off leaves behind: the last migration may be applied, and what
+    Django does after it (permissions, content types) not done; a new database is not empty any
+    more, and still no release uses it.
+    """
+    applied = deployment.database["migrations"]
+    first_in = set(deployment.layout.instance_record(instance).get("first_in", []))
+    first_in |= {alias for alias, keys in applied.items() if not keys}
+    deployment.layout.save_instance_record(
+        instance, begun=when, first_in=sorted(first_in), **{stamp: False}
+    )
 
 
 def _refuse_risky(deployment, instance):

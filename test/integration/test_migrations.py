@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from .guestbook import ROOT, SOURCE, develop, no_failed_request, restore
+from .guestbook import ROOT, SOURCE, Visitors, change, develop, no_failed_request, restore
 
 MIGRATIONS = f"{SOURCE}/guestbook/migrations"
 PILLAR = """\
@@ -49,9 +49,13 @@ RISKY = """\
     ]
 """
 SLOW = """\
+    atomic = False
     operations = [
-        migrations.RunPython(lambda apps, editor: time.sleep(3), migrations.RunPython.noop),
-        migrations.RunSQL("CREATE TABLE made_once ()", "DROP TABLE made_once"),
+        migrations.RunPython(
+            lambda apps, editor: time.sleep(3), migrations.RunPython.noop, atomic=False
+        ),
+        migrations.RunSQL("CREATE TABLE made_once (id int)", "DROP TABLE made_once"),
+        migrations.RunSQL("CREATE INDEX%s only_once ON made_once (id)"),
     ]
 """
 
@@ -140,6 +144,48 @@ def test_late_migration_runs_after_the_switch(server):
     assert outcome.comment("guestbook: database is migrated") == "None was pending."
     assert outcome.comment("guestbook: late migrations are applied") == "2 migrations applied."
     assert {"late", "later"} <= set(columns(server))
+    server.assert_settled()
+
+
+def test_late_migrations_are_judged_before_the_switch(server):
+    live = server.live()
+    body = (
+        "    after_switch = True\n"
+        "    operations = [migrations.AddIndex('entry', models.Index('name', name='by_name'))]\n"
+    )
+    migration(server, "0007_index", body, "0006_depends_on_it")
+    configure(server, "refuse")
+    comment = server.apply(check=False).comment("guestbook: database is migrated")
+    assert "0007_index: Create index by_name" in comment
+    assert server.live() == live
+    server.run(["rm", f"{MIGRATIONS}/0007_index.py"])
+    configure(server)
+    server.apply()
+    server.assert_settled()
+
+
+def test_column_goes_after_the_switch_and_comes_back_before_it(server):
+    field = '    note = models.TextField("note", null=True)\n'
+    spam = '    is_spam = models.BooleanField("spam", default=False)\n'
+    models = "guestbook/models.py"
+    change(server, models, spam, spam + field)
+    body = "    operations = [migrations.AddField('entry', 'note', models.TextField(null=True))]\n"
+    migration(server, "0007_note", body, "0006_depends_on_it")
+    server.apply()
+    change(server, models, field, "")
+    body = "    after_switch = True\n"
+    body += "    operations = [migrations.RemoveField('entry', 'note')]\n"
+    migration(server, "0008_no_note", body, "0007_note")
+    with Visitors(server.host, "/") as visitors:
+        server.apply()
+        assert "note" not in columns(server)
+        told = server.call("django.rollback", "guestbook", "migrations=True")
+        assert "note" in columns(server)
+    assert told["changes"]["reversed"] == {"default": ["guestbook.0008_no_note"]}
+    assert visitors.failed == []
+    assert len(visitors.answers) > 50
+    server.run(["rm", f"{MIGRATIONS}/0007_note.py", f"{MIGRATIONS}/0008_no_note.py"])
+    server.apply()
     server.assert_settled()
 
 
@@ -256,12 +302,14 @@ def five_at_once(server, words):
 
 
 def test_five_at_once_migrate_once(server):
-    migration(server, "0009_slow", SLOW, "0008_blocked")
+    migration(server, "0009_slow", SLOW % " CONCURRENTLY", "0008_blocked")
     venv = server.run(["readlink", "-f", f"{ROOT}/current/venv"]).stdout.strip()
     run = ["/usr/local/lib/django-formula/with-environment", f"{ROOT}/live/environment"]
     words = ["runuser", "-u", "guestbook", "--", *run, "env", "-C", SOURCE, f"{venv}/bin/python"]
     server.run(["chmod", "-R", "a+rX", "/srv/src"])
     assert five_at_once(server, words) == [0, 0, 0, 0, 1]
+    valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'only_once'::regclass"
+    assert server.psql(valid, "guestbook") == ["t"], "who waits does not keep it from being built"
 
 
 MYSQL_SETTINGS = """\
@@ -289,7 +337,7 @@ def test_five_at_once_migrate_once_on_mariadb(server):
     server.host.write("/root/shop/settings.py", MYSQL_SETTINGS)
     server.host.write("/root/shop/slow/__init__.py", "")
     server.host.write("/root/shop/slow/migrations/__init__.py", "")
-    body = (HEAD % "x").replace('[("guestbook", "x")]', "[]") + SLOW.replace("()", "(id int)")
+    body = (HEAD % "x").replace('[("guestbook", "x")]', "[]") + SLOW % ""
     server.host.write("/root/shop/slow/migrations/0001_slow.py", body)
     words = ["env", "-C", "/root/shop", "DJANGO_SETTINGS_MODULE=settings", "/root/mysql/bin/python"]
     assert five_at_once(server, words) == [0, 0, 0, 0, 3], "two of contenttypes and ours"

@@ -27,7 +27,8 @@ def deployment():
 @pytest.mark.parametrize(
     "applied, before, after",
     [
-        ([], [FIRST, SECOND, OTHER], [LATE, CHILD]),
+        ([], ALL, []),  # no release uses a new database
+        ([FIRST, SECOND], [OTHER], [LATE, CHILD]),
         ([FIRST, SECOND, OTHER], [], [LATE, CHILD]),
         ([FIRST, SECOND, OTHER, LATE], [CHILD], []),  # it holds back nothing any more
         (ALL, [], []),
@@ -37,6 +38,13 @@ def test_late_migrations_and_what_depends_on_them(deployment, applied, before, a
     deployment.database = {"migrations": {"default": applied}}
     assert django_database.pending(deployment, BEFORE) == ({"default": before} if before else {})
     assert django_database.pending(deployment, AFTER) == ({"default": after} if after else {})
+
+
+def test_first_release_that_was_cut_off_has_no_late_migrations(deployment):
+    deployment.layout.instance_record("i")["first_in"] = ["default"]
+    deployment.database = {"migrations": {"default": [FIRST, OTHER]}}
+    assert django_database.pending(deployment, BEFORE) == {"default": [SECOND, LATE, CHILD]}
+    assert django_database.pending(deployment, AFTER) == {}
 
 
 def test_what_django_never_applies_is_not_pending(deployment):

@@ -12,7 +12,7 @@ import django_rollback
 import django_step_switch
 import django_venv
 import pytest
-from django_deployment import Deployment, StepError
+from django_deployment import Deployment, Outcome, StepError
 from django_step_build import configure
 
 
@@ -211,6 +211,46 @@ def test_history_that_is_lost_is_made_anew_of_what_has_served(deployment):
 def test_nothing_to_go_back_from(deployment):
     with pytest.raises(StepError, match="no live release"):
         django_rollback.choose(deployment)
+
+
+def test_late_migrations_are_reversed_before_the_switch_back(deployment, monkeypatch):
+    add, drop, child, other = (["shop", name] for name in ("0002", "0003", "0004", "0005"))
+    served(deployment, FIRST, SECOND)
+    facts = {"migrations": [], "after_switch": [[drop, child]]}
+    deployment.layout.save_instance_record(SECOND, facts=facts)
+    done = []
+
+    def asked(tasks, timeout, failure, instance):
+        assert instance == SECOND
+        (task,) = tasks
+        done.append(("try" if task["tried"] else "reverse", task["migrations"]))
+        return {"reverse": {alias: keys[::-1] for alias, keys in task["migrations"].items()}}
+
+    def step(name):
+        return lambda _: done.append(name) or Outcome({}, "")
+
+    monkeypatch.setattr(deployment, "django", asked)
+    monkeypatch.setattr(django_rollback, "_hold", lambda *_: None)
+    for module, name in (
+        (django_rollback.django_step_switch, "go_live"),
+        (django_rollback.django_step_processes, "run_processes"),
+        (django_rollback.django_step_verify, "verify"),
+        (django_rollback.django_step_prune, "prune"),
+    ):
+        monkeypatch.setattr(module, name, step(name))
+    everything = {"default": [add, drop, child], "archive": [other]}
+    changes = django_rollback.go_back(deployment, FIRST, everything)
+    assert changes["reversed"] == {
+        "default": ["shop.0004", "shop.0003", "shop.0002"],
+        "archive": ["shop.0005"],
+    }
+    assert done[:5] == [
+        ("try", everything),
+        ("reverse", {"default": [drop, child]}),
+        "go_live",
+        "run_processes",
+        ("reverse", {"default": [add], "archive": [other]}),
+    ]
 
 
 # Damage

@@ -1,8 +1,12 @@
 """Migrations: applied under a lock and with limits, reversed, and looked at before."""
 
+import contextlib
 import time
 
-LOCK_TRIES = 5
+TRY_SECONDS = 0.5  # what waits for a lock makes the site's own queries wait behind it
+PAUSE_SECONDS = 1
+POLL_SECONDS = 0.5
+LOST_SECONDS = 60  # how long a database may be away while its lock is waited for
 _LOCK_CODES = ("55P03", "40P01", 1205, 1213)  # not available, deadlock: PostgreSQL, MySQL
 
 
@@ -10,56 +14,122 @@ def migrate(request):
     """
     Apply pending migrations, but for those ``deferred`` (by alias), under a database lock and with
     time limits for locks and statements (seconds; 0 is none). Returns the applied ones by alias.
-
-    What waits for a lock makes the site's own queries wait behind it, so it gives up soon and tries
-    again, where a migration that failed leaves nothing behind.
     """
+    from django.core.management import call_command
     from django.db import connections
     from django.db.migrations.recorder import MigrationRecorder
 
     done = {}
     for alias in request["databases"]:
         connection = connections[alias]
-        with _only_one(connection, request["wait"]):
+        with _alone(connection, request["wait"]), _limited(connection, request):
             before = set(MigrationRecorder(connection).applied_migrations())
-            with _without(request["deferred"].get(alias, [])):
-                _apply(connection, request)
+            with _without(request["deferred"].get(alias, [])), _in_short_tries(request):
+                call_command("migrate", database=alias, interactive=False, verbosity=1)
             after = set(MigrationRecorder(connection).applied_migrations())
         done[alias] = sorted(list(key) for key in after - before)
     return done
 
 
-def _apply(connection, request):
-    from django.core.management import call_command
-    from django.db import OperationalError
-
-    wait = request["lock_timeout"] / (2 * LOCK_TRIES - 1)
-    for attempt in range(1, LOCK_TRIES + 1):
-        next_one = next((migration for migration, _ in _steps(connection)), None)
-        again = (
-            attempt < LOCK_TRIES
-            and next_one is not None
-            and next_one.atomic
-            and connection.features.can_rollback_ddl
-        )
-        _limit(connection, wait if again or attempt > 1 else request["lock_timeout"], request)
-        try:
-            call_command("migrate", database=connection.alias, interactive=False, verbosity=1)
-            return
-        except OperationalError as error:
-            if not (again and _is_about_a_lock(error)):
-                raise
-            print(f"attempt {attempt} of {LOCK_TRIES}: {error}", flush=True)
-        connection.close()
-        time.sleep(wait)
+@contextlib.contextmanager
+def _replaced(owner, **functions):
+    """Inside, functions of a class are others."""
+    kept = {name: getattr(owner, name) for name in functions}
+    for name, function in functions.items():
+        setattr(owner, name, function)
+    try:
+        yield
+    finally:
+        for name, function in kept.items():
+            setattr(owner, name, function)
 
 
-def _steps(connection):
-    """What is pending, in order: pairs of a migration and False."""
+def _without(deferred):
+    """Inside, Django's plans leave out some migrations."""
     from django.db.migrations.executor import MigrationExecutor
 
-    executor = MigrationExecutor(connection)
-    return executor.migration_plan(executor.loader.graph.leaf_nodes())
+    whole = MigrationExecutor.migration_plan
+    deferred = {tuple(key) for key in deferred}
+
+    def limited(executor, targets, clean_start=False):
+        steps = whole(executor, targets, clean_start)
+        if clean_start:  # how Django works out the state of the models
+            return steps
+        return [step for step in steps if (step[0].app_label, step[0].name) not in deferred]
+
+    return _replaced(MigrationExecutor, migration_plan=limited)
+
+
+def _in_short_tries(request):
+    """
+    Inside, a migration waits for its locks in short tries with pauses, for ``lock_timeout`` in all.
+    What is repeated is the whole migration where that is one transaction, else a statement that is
+    one by itself, so that there is never a half to repeat.
+    """
+    from django.db.migrations.executor import MigrationExecutor
+
+    apply, unapply = MigrationExecutor.apply_migration, MigrationExecutor.unapply_migration
+
+    def applied(executor, state, migration, **options):
+        return _try(
+            executor.connection,
+            migration,
+            request["lock_timeout"],
+            lambda: apply(executor, state.clone(), migration, **options),
+        )
+
+    def unapplied(executor, state, migration, **options):
+        return _try(
+            executor.connection,
+            migration,
+            request["lock_timeout"],
+            lambda: unapply(executor, state, migration, **options),
+        )
+
+    return _replaced(MigrationExecutor, apply_migration=applied, unapply_migration=unapplied)
+
+
+def _try(connection, migration, seconds, act):
+    if not seconds:
+        return act()
+
+    def one_by_one(execute, sql, params, many, context):
+        # Building an index concurrently locks nobody out, and leaves a broken one when it fails.
+        if connection.in_atomic_block or "CONCURRENTLY" in str(sql).upper():
+            return execute(sql, params, many, context)
+        with _waiting(connection, TRY_SECONDS, seconds):
+            return _repeated(seconds, lambda: execute(sql, params, many, context))
+
+    if migration.atomic and connection.features.can_rollback_ddl:
+        with _waiting(connection, TRY_SECONDS, seconds):
+            return _repeated(seconds, act)
+    with connection.execute_wrapper(one_by_one):
+        return act()
+
+
+@contextlib.contextmanager
+def _waiting(connection, short, usual):
+    """Inside, a statement waits for a lock only for a ``short`` time (seconds)."""
+    _limit_locks(connection, min(short, usual))
+    try:
+        yield
+    finally:
+        if not connection.needs_rollback:
+            _limit_locks(connection, usual)
+
+
+def _repeated(seconds, act):
+    from django.db import OperationalError
+
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return act()
+        except OperationalError as error:
+            if not _is_about_a_lock(error) or time.monotonic() + PAUSE_SECONDS > deadline:
+                raise
+            print(f"tries again: {error}", flush=True)
+        time.sleep(PAUSE_SECONDS)
 
 
 def _is_about_a_lock(error):
@@ -68,34 +138,62 @@ def _is_about_a_lock(error):
     return bool(codes & set(_LOCK_CODES))
 
 
-class _without:
-    """Inside, Django's plans leave out some migrations."""
+@contextlib.contextmanager
+def _limited(connection, request):
+    """Inside, every session with the database has the limits, though the project opens it anew."""
+    from django.db.backends.signals import connection_created
 
-    def __init__(self, deferred):
-        self.deferred = {tuple(key) for key in deferred}
+    def limit(sender, connection, **_):
+        if connection.alias == alias:
+            _limit_locks(connection, request["lock_timeout"])
+            _limit_statements(connection, request["statement_timeout"])
 
-    def __enter__(self):
-        from django.db.migrations.executor import MigrationExecutor
-
-        self.plan = plan = MigrationExecutor.migration_plan
-        deferred = self.deferred
-
-        def limited(executor, targets, clean_start=False):
-            steps = plan(executor, targets, clean_start)
-            if clean_start:  # how Django works out the state of the models
-                return steps
-            return [step for step in steps if (step[0].app_label, step[0].name) not in deferred]
-
-        MigrationExecutor.migration_plan = limited
-
-    def __exit__(self, *failure):
-        from django.db.migrations.executor import MigrationExecutor
-
-        MigrationExecutor.migration_plan = self.plan
+    alias = connection.alias
+    connection.close()
+    connection_created.connect(limit)
+    try:
+        yield
+    finally:
+        connection_created.disconnect(limit)
+        connection.close()
 
 
-class _only_one:
-    """A lock that the database gives up when the session ends, however it ends."""
+def _limit_locks(connection, seconds):
+    statements = []
+    if connection.vendor == "postgresql":
+        statements = [f"SET lock_timeout = {int(seconds * 1000)}"]
+    elif connection.vendor == "mysql":
+        whole = max(1, int(seconds)) if seconds else 31536000
+        statements = [
+            f"SET SESSION lock_wait_timeout = {whole}",
+            f"SET SESSION innodb_lock_wait_timeout = {whole}",
+        ]
+    _carry_out(connection, statements)
+
+
+def _limit_statements(connection, seconds):
+    statements = []
+    if connection.vendor == "postgresql":
+        statements = [f"SET statement_timeout = {int(seconds * 1000)}"]
+    elif connection.vendor == "mysql" and connection.mysql_is_mariadb:
+        statements = [f"SET SESSION max_statement_time = {int(seconds)}"]
+    _carry_out(connection, statements)
+
+
+def _carry_out(connection, statements):
+    """Past the wrappers that a project, or this file, has around its statements."""
+    if not statements:
+        return
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.cursor.execute(statement)
+
+
+class _alone:
+    """
+    A lock that the database gives up when its session ends, however it ends. Who waits for it asks
+    again and again: a query that waits would be one that CREATE INDEX CONCURRENTLY waits for.
+    """
 
     key = 0x646A616E676F
 
@@ -107,40 +205,52 @@ class _only_one:
         self.session = connections.create_connection(connection.alias)
 
     def __enter__(self):
-        if self.session.vendor == "postgresql":
-            with self.session.cursor() as cursor:
-                cursor.execute(f"SET lock_timeout = {int(self.wait * 1000)}")
-                cursor.execute("SELECT pg_advisory_lock(%s)", [self.key])
-        elif self.session.vendor == "mysql":
-            name = f"{self.session.settings_dict['NAME']}.migrate"[:64]
-            with self.session.cursor() as cursor:
-                cursor.execute("SELECT GET_LOCK(%s, %s)", [name, int(self.wait)])
-                if cursor.fetchone()[0] != 1:
-                    raise TimeoutError(f"another host has migrated for {self.wait} s")
+        from django.db import InterfaceError, OperationalError
+
+        now = time.monotonic()
+        deadline, answered = now + self.wait, None
+        while True:
+            try:
+                if self._is_taken():
+                    return
+                answered = time.monotonic()
+            except (InterfaceError, OperationalError):
+                self.session.close()
+                if answered is None or time.monotonic() - answered > LOST_SECONDS:
+                    raise
+            if time.monotonic() > deadline:
+                self.session.close()
+                raise TimeoutError(f"another host has migrated for {self.wait} s")
+            time.sleep(POLL_SECONDS)
 
     def __exit__(self, *failure):
         self.session.close()
 
+    def _is_taken(self):
+        if self.session.connection is None:
+            self._connect()
+        if self.session.vendor == "postgresql":
+            question, words = "SELECT pg_try_advisory_lock(%s)", [self.key]
+        elif self.session.vendor == "mysql":
+            name = f"{self.session.settings_dict['NAME']}.migrate"[:64]
+            question, words = "SELECT GET_LOCK(%s, 0)", [name]
+        else:
+            return True
+        with self.session.cursor() as cursor:
+            cursor.execute(question, words)
+            return bool(cursor.fetchone()[0])
 
-def _limit(connection, lock_timeout, request):
-    """Set the limits of a session, in seconds."""
-    statements = []
-    if connection.vendor == "postgresql":
-        statements = [
-            f"SET lock_timeout = {int(lock_timeout * 1000)}",
-            f"SET statement_timeout = {int(request['statement_timeout'] * 1000)}",
-        ]
-    elif connection.vendor == "mysql":
-        seconds = max(1, int(lock_timeout)) if lock_timeout else 31536000
-        statements = [
-            f"SET SESSION lock_wait_timeout = {seconds}",
-            f"SET SESSION innodb_lock_wait_timeout = {seconds}",
-        ]
-        if connection.mysql_is_mariadb:
-            statements.append(f"SET SESSION max_statement_time = {request['statement_timeout']}")
-    with connection.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
+    def _connect(self):
+        """The session may be idle for as long as it holds the lock."""
+        statements = []
+        if self.session.vendor == "postgresql":
+            name = "idle_session_timeout"
+            statements = [
+                f"SELECT set_config(name, '0', false) FROM pg_settings WHERE name = '{name}'"  # noqa: S608
+            ]
+        elif self.session.vendor == "mysql":
+            statements = ["SET SESSION wait_timeout = 31536000"]
+        _carry_out(self.session, statements)
 
 
 def _after_switch(loader, patterns):
@@ -177,33 +287,35 @@ def reverse(request):
     from django.db import connections
     from django.db.migrations.executor import MigrationExecutor
 
-    plans = {}
-    for alias, keys in request["migrations"].items():
-        executor = MigrationExecutor(connections[alias])
-        wanted = {tuple(key) for key in keys} & set(executor.loader.applied_migrations)
-        full = executor.migration_plan(executor.loader.graph.leaf_nodes(), clean_start=True)
-        steps = [
-            (migration, True)
-            for migration, _ in reversed(full)
-            if (migration.app_label, migration.name) in wanted
-        ]
-        stuck = [
-            f"{migration} ({operation.describe()})"
-            for migration, _ in steps
-            for operation in migration.operations
-            if not operation.reversible
-        ]
-        if stuck:
-            raise ValueError(f"these cannot be reversed: {'; '.join(stuck)}")
-        plans[alias] = steps
+    stuck = [
+        f"{migration} ({operation.describe()})"
+        for alias, keys in request["migrations"].items()
+        for migration, _ in _way_back(MigrationExecutor(connections[alias]), keys)
+        for operation in migration.operations
+        if not operation.reversible
+    ]
+    if stuck:
+        raise ValueError(f"these cannot be reversed: {'; '.join(stuck)}")
     if request.get("tried"):
         return {}
     done = {}
-    for alias, steps in plans.items():
+    for alias, keys in request["migrations"].items():
         connection = connections[alias]
-        with _only_one(connection, request["wait"]):
-            _limit(connection, request["lock_timeout"], request)
+        with _alone(connection, request["wait"]), _limited(connection, request):
             executor = MigrationExecutor(connection)
-            executor.migrate([], plan=steps)
+            steps = _way_back(executor, keys)
+            with _in_short_tries(request):
+                executor.migrate([], plan=steps)
         done[alias] = [[migration.app_label, migration.name] for migration, _ in steps]
     return done
+
+
+def _way_back(executor, keys):
+    """Pairs of a migration and True, the newest first, of those that are applied."""
+    wanted = {tuple(key) for key in keys} & set(executor.loader.applied_migrations)
+    full = executor.migration_plan(executor.loader.graph.leaf_nodes(), clean_start=True)
+    return [
+        (migration, True)
+        for migration, _ in reversed(full)
+        if (migration.app_label, migration.name) in wanted
+    ]

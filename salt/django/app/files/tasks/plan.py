@@ -15,6 +15,12 @@ RISKS = {
     "long-transaction": (False, "runs Python in one transaction: locks are held until its end"),
     "unknown": (False, "cannot be judged"),
 }
+# An operation of a project may speak to the database by itself; while it is looked at, in vain.
+READ_ONLY = {
+    "postgresql": "SET default_transaction_read_only = on",
+    "mysql": "SET SESSION TRANSACTION READ ONLY",
+    "sqlite": "PRAGMA query_only = 1",
+}
 _IN_SQL = (
     ("drops-table", r"\bDROP\s+TABLE\b"),
     ("drops-column", r"\bDROP\s+COLUMN\b"),
@@ -42,6 +48,7 @@ def plan(request):
 def _planned(connection, after):
     from django.db.migrations.executor import MigrationExecutor
 
+    _carry_out(connection, [READ_ONLY[connection.vendor]] if connection.vendor in READ_ONLY else [])
     executor = MigrationExecutor(connection)
     state = executor._create_project_state(with_applied_migrations=True)
     created, found = set(), []
@@ -70,6 +77,7 @@ def _planned(connection, after):
                 "operations": operations,
             }
         )
+    connection.close()
     return found
 
 
@@ -87,7 +95,8 @@ def _sql(connection, migration, operation, before, after):
     try:
         with connection.schema_editor(collect_sql=True, atomic=False) as editor:
             operation.database_forwards(migration.app_label, editor, before, after)
-            return [line for line in editor.collected_sql if line.strip()]
+        # On its way out the editor adds what it puts off, such as indexes and foreign keys.
+        return [line for line in editor.collected_sql if line.strip()]
     except Exception as error:  # it may look at a table that another migration makes first
         return [f"-- cannot be told yet: {type(error).__name__}: {error}"]
 
@@ -109,7 +118,10 @@ def _risks(connection, migration, operation, before, after, created):
             codes += _risks(connection, migration, each, earlier, inner, created)
         return codes
     if isinstance(operation, migrations.RunPython):
-        return ["long-transaction"] if migration.atomic and operation.atomic is not False else []
+        long = migration.atomic and operation.atomic is not False
+        return (
+            ["long-transaction"] if long and operation.code is not migrations.RunPython.noop else []
+        )
     if isinstance(operation, migrations.RunSQL):
         return _risks_of_sql(operation.sql)
     model = getattr(operation, "model_name_lower", None) or getattr(operation, "name_lower", None)
@@ -153,11 +165,21 @@ def _risks_of_new(field, postgresql):
     default = getattr(field, "db_default", NOT_PROVIDED)
     if not field.null and default is NOT_PROVIDED and not getattr(field, "generated", False):
         codes.append("required-column")
-    if postgresql and (getattr(field, "generated", False) or hasattr(default, "as_sql")):
+    if postgresql and (getattr(field, "generated", False) or _varies(default)):
         codes.append("rewrites-table")
     if postgresql and (field.unique or field.db_index):
         codes.append("index")
+    if field.remote_field and getattr(field, "db_constraint", False):
+        codes.append("constraint")
     return codes
+
+
+def _varies(default):
+    """Whether a database default may be another for each row, so that each is written."""
+    from django.db.models import Value
+    from django.db.models.functions import Now
+
+    return hasattr(default, "as_sql") and not isinstance(default, (Value, Now))
 
 
 def _risks_of_change(connection, old, new, postgresql):
