@@ -226,6 +226,11 @@ class Deployment:
         return pathlib.PurePath(target).name if target else None
 
     @property
+    def fetched(self):
+        """Whether the source of the wanted release is here, and no build of it was broken off."""
+        return self.record.get("stage") in ("fetched", "built")
+
+    @property
     def built(self):
         """Whether the wanted release is complete."""
         return self.record.get("stage") == "built" and bool(self.venv)

@@ -19,6 +19,13 @@ def settle(deployment, step, error):
     removed, when it is itself to blame: when it says so, and the old one is healthy meanwhile, so
     that neither database nor cache can be the cause.
     """
+    try:
+        return _settle(deployment, step, error)
+    except OSError as failure:
+        return f"What served could not be put right: {failure}"
+
+
+def _settle(deployment, step, error):
     live = deployment.layout.live_instance()
     if live is None or deployment.hold:
         return ""

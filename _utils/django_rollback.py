@@ -16,44 +16,51 @@ import django_step_processes
 import django_step_prune
 import django_step_switch
 import django_step_verify
+import django_venv
 from django_deployment import StepError
+from django_run import CommandError
 
 REVERSE_TIMEOUT = 3600
 
 
 def choose(deployment, wanted=None):
     """
-    The instance (str) to go back to: the newest that has served before the live one and is still
-    complete, or the newest of the release whose id begins with ``wanted``.
+    The instance (str) to go back to: the newest that has served before the live one, or the newest
+    of the release whose id begins with ``wanted``. A StepError when it is damaged.
     """
     layout, live = deployment.layout, deployment.layout.live_instance()
     if live is None:
         raise StepError(f"{deployment.name} has no live release on this host")
-    served = [entry["instance"] for entry in reversed(layout.served())]
-    good = [name for name in dict.fromkeys(served) if name != live and _is_complete(layout, name)]
+    served = dict.fromkeys(entry["instance"] for entry in reversed(layout.served()))
+    there = [name for name in served if layout.instance(name).is_dir()]
+    others = [name for name in there if name != live]
     if wanted:
-        good = [name for name in good if name.startswith(wanted)]
+        others = [name for name in others if name.startswith(wanted)]
     else:
         # Not to one that an operator has gone back from.
         left = {name for entry in layout.refusals() for name in entry.get("left", [])}
-        good = [name for name in good if name not in left]
-    if not good:
-        there = sorted({layout.release_of(name) for name in served if _is_complete(layout, name)})
-        raise StepError(
-            f"No release {wanted + '… ' if wanted else ''}to go back to; "
-            f"these have served and are still here: {', '.join(there) or 'none'}"
-        )
-    return good[0]
+        others = [name for name in others if name not in left]
+    good = sorted({layout.release_of(name) for name in there if not _damage(layout, name)})
+    known = f"these have served and are still here: {', '.join(good) or 'none'}"
+    if not others:
+        raise StepError(f"No release {wanted + '… ' if wanted else ''}to go back to; {known}")
+    damage = _damage(layout, others[0])
+    if damage:
+        release = layout.release_of(others[0])
+        raise StepError(f"Release {release} cannot serve: {damage}. Nothing was changed; {known}")
+    return others[0]
 
 
-def _is_complete(layout, instance):
-    record = layout.instance_record(instance)
-    return (
-        bool(record.get("facts") and record.get("definitions"))
-        and layout.record(layout.release_of(instance)).get("stage") == "built"
-        and layout.is_whole(layout.release_of(instance))
-        and os.path.exists(os.path.join(record["venv"], "bin"))
-    )
+def _damage(layout, instance):
+    """What an instance lacks to serve again (str), or None."""
+    record, release = layout.instance_record(instance), layout.release_of(instance)
+    if not (record.get("facts") and record.get("definitions")):
+        return f"the record of instance {instance} is lost"
+    if layout.record(release).get("stage") != "built" or not layout.is_whole(release):
+        return "it is not as it was built"
+    if not django_venv.is_intact(record["venv"]):
+        return f"its environment {record['venv']} is not as it was built"
+    return None
 
 
 def ahead(deployment, instance):
@@ -87,7 +94,7 @@ def go_back(deployment, instance, reverse):
         _hold(deployment, instance, live)
     try:
         changes = dict(django_step_switch.go_live(deployment).changes)
-    except StepError:
+    except (StepError, CommandError, OSError):
         deployment.layout.save_refusals(before)
         raise
     changes.update(django_step_processes.run_processes(deployment).changes)

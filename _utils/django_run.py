@@ -6,6 +6,7 @@ the error message. A child never outlives the process that started it.
 
 import contextlib
 import ctypes
+import functools
 import os
 import pathlib
 import pwd
@@ -62,8 +63,10 @@ def build_environment(**extra):
     return {"PATH": BASE_PATH, "LANG": "C.UTF-8", "HOME": "/root", **inherited, **extra}
 
 
-def _die_with_parent():
+def _die_with(parent):
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died meanwhile
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _credentials(user):
@@ -136,7 +139,7 @@ def run(
             cwd=cwd or "/",
             umask=umask,
             start_new_session=True,
-            preexec_fn=_die_with_parent,
+            preexec_fn=functools.partial(_die_with, os.getpid()),
             **_credentials(user),
         )
         reason = None

@@ -1,7 +1,9 @@
 """What the kernel says of running processes: which folders and programs they use."""
 
+import contextlib
 import os
 import pathlib
+import signal
 from typing import NamedTuple
 
 PROC = pathlib.Path("/proc")
@@ -67,3 +69,15 @@ def users_of(processes, folder):
         if f"{process.directory.removesuffix(' (deleted)')}/".startswith(inside)
         or any(inside in word for word in process.argv)
     }
+
+
+def end_users_of(folder, uid):
+    """
+    Kill what a user still runs in ``folder``: a run that was killed leaves behind what its own
+    commands had started.
+    """
+    processes = table()
+    for number in users_of(processes, folder):
+        if processes[number].uid == uid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)

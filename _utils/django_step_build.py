@@ -14,6 +14,7 @@ import django_layout
 import django_live
 import django_process
 import django_references
+import django_running
 import django_source
 import django_venv
 from django_deployment import GUNICORN_CONFIG, Outcome, StepError, unless_held
@@ -30,7 +31,7 @@ def fetch(deployment):
     if deployment.is_damaged:
         deployment.replace_damaged()
     release_id = deployment.release_id
-    if deployment.record.get("stage"):
+    if deployment.fetched:
         return Outcome({}, f"Release {release_id} of {_describe_revision(deployment)} is here.")
     # Without the project's secret, which a first run generates, its name is not known yet.
     name = release_id if deployment.key else "the first"
@@ -38,9 +39,10 @@ def fetch(deployment):
     comment = f"Release {name} of {_describe_revision(deployment)}"
     if deployment.test:
         return Outcome(changes, f"{comment} would be fetched.")
-    _require_space(deployment)
     folder = deployment.layout.release(release_id)
+    django_running.end_users_of(folder, deployment.uid)
     django_layout.remove_tree(folder)
+    _require_space(deployment)
     folder.mkdir(mode=0o750)
     os.chown(folder, 0, deployment.gid)
     deployment.layout.downloads.mkdir(mode=0o700, exist_ok=True)
@@ -71,7 +73,7 @@ def fetch(deployment):
 @unless_held
 def install(deployment):
     """The wanted release has a virtual environment with all its packages."""
-    if not deployment.record.get("stage"):
+    if not deployment.fetched:
         return Outcome({"venv": "of the new release"}, "Its packages would be installed.")
     try:
         wanted = _venv_inputs(deployment)
@@ -79,7 +81,7 @@ def install(deployment):
         raise StepError(str(error)) from None
     old = deployment.linked_venv(deployment.release_id)
     name = _usable_venv(deployment, django_venv.name_of(wanted), old)
-    whole = _is_intact(deployment, name)
+    whole = django_venv.is_intact(deployment.layout.venvs / name)
     if whole and old == name:
         return Outcome({}, f"Environment {name} is complete.")
     changes = {"venv": {"old": old, "new": name}}
@@ -102,6 +104,17 @@ def build(deployment):
     changes = {"built": deployment.release_id}
     if deployment.test:
         return Outcome(changes, f"Release {deployment.release_id} would be built.")
+    # Steps are never done twice in a tree: a run that ends here begins with a new one.
+    deployment.layout.save_record(deployment.release_id, stage="building")
+    try:
+        _make(deployment)
+    except (StepError, CommandError, OSError):
+        django_layout.remove_tree(deployment.layout.release(deployment.release_id))
+        raise
+    return Outcome(changes, f"Release {deployment.release_id} is built.")
+
+
+def _make(deployment):
     folder = deployment.layout.release(deployment.release_id)
     deployment.give_to_user(folder / "source")
     _detect(deployment)
@@ -139,7 +152,6 @@ def build(deployment):
         tree=django_layout.fingerprint(folder / "source"),
         built_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
-    return Outcome(changes, f"Release {deployment.release_id} is built.")
 
 
 @unless_held
@@ -215,24 +227,18 @@ def _own_package(deployment):
     return f"{source['package']}{extras}=={source['version']}"
 
 
-def _is_intact(deployment, name):
-    marker = django_layout.read_json(deployment.layout.venvs / name / django_venv.MARKER)
-    return bool(marker) and marker["installed"] == django_venv.installed(
-        deployment.layout.venvs / name
-    )
-
-
 def _usable_venv(deployment, name, linked):
     """
     The folder name to use for the environment ``name``: the one that is linked if it is intact.
     One whose packages were changed by hand is never mended under a running process; a new one
     takes its place.
     """
-    if linked and linked.split("-")[0] == name and _is_intact(deployment, linked):
+    venvs = deployment.layout.venvs
+    if linked and linked.split("-")[0] == name and django_venv.is_intact(venvs / linked):
         return linked
     candidate, number = name, 1
-    while (deployment.layout.venvs / candidate / django_venv.MARKER).exists():
-        if _is_intact(deployment, candidate):
+    while (venvs / candidate / django_venv.MARKER).exists():
+        if django_venv.is_intact(venvs / candidate):
             return candidate
         number += 1
         candidate = f"{name}-{number}"
@@ -241,6 +247,7 @@ def _usable_venv(deployment, name, linked):
 
 def _build_venv(deployment, name, wanted):
     folder = deployment.layout.venvs / name
+    django_running.end_users_of(folder, deployment.uid)
     django_layout.remove_tree(folder)
     folder.mkdir(mode=0o750)
     os.chown(folder, deployment.uid, deployment.gid)

@@ -24,7 +24,15 @@ def go_live(deployment):
     instance = deployment.target
     if instance is None:
         return Outcome({"live": "the new release"}, "The new release would go live.")
-    definition = deployment.definitions_of(instance)["web"]
+    if not deployment.test:
+        # A run that was killed after it switched has not noted it.
+        _remember(deployment, deployment.layout.live_instance())
+    definition = deployment.definitions_of(instance).get("web")
+    if definition is None:
+        raise StepError(
+            f"The record of instance {instance}, which is held to, is lost. What runs is left "
+            "alone; go to another release with django.rollback, or call django.release_allow."
+        )
     name = django_process.program_name(deployment.name, "web", instance)
     changes, others, problem = _differences(deployment, instance, name, definition)
     if not changes and not problem:
@@ -138,15 +146,33 @@ def _retire(deployment, name):
 def _remember(deployment, instance):
     layout = deployment.layout
     served = layout.served()
+    if instance is None or not layout.instance(instance).is_dir():
+        return
     if served and served[-1]["instance"] == instance:
         return
-    entry = {
+    layout.save_instance_record(instance, served=True)
+    entries = [*(served or _survivors(layout, instance)), _entry(layout, instance, time.time())]
+    django_layout.write_json(layout.history, {"entries": entries[-200:]})
+
+
+def _entry(layout, instance, moment):
+    return {
         "instance": instance,
         "revision": layout.record(layout.release_of(instance)).get("revision"),
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment)),
         "host": socket.gethostname(),
     }
-    django_layout.write_json(layout.history, {"entries": [*served, entry][-200:]})
+
+
+def _survivors(layout, live):
+    """What the history would say of the other instances on this host, if it were not lost."""
+    found = []
+    for instance in layout.instance_ids():
+        record = layout.instance_record(instance)
+        if instance != live and record.get("served"):
+            moment = (layout.instance(instance) / "instance.json").stat().st_mtime
+            found.append((moment, instance))
+    return [_entry(layout, instance, moment) for moment, instance in sorted(found)]
 
 
 def _waiting(path):

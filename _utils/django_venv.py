@@ -11,7 +11,7 @@ import pathlib
 import re
 import shlex
 
-from django_layout import digest
+from django_layout import digest, read_json
 from django_run import BASE_PATH, build_environment
 
 MARKER = ".django-formula.json"
@@ -271,6 +271,16 @@ def installed(venv):
             if name.endswith((".dist-info", ".egg-info"))
         ]
     return sorted(names)
+
+
+def is_intact(venv):
+    """Whether a virtual environment was built to its end and still has the same packages."""
+    marker = read_json(os.path.join(venv, MARKER))
+    return (
+        bool(marker)
+        and os.path.exists(os.path.join(venv, "bin/python"))
+        and marker.get("installed") == installed(venv)
+    )
 
 
 def describe(values):

@@ -8,7 +8,13 @@ from test.hosts import boot
 from .machines import SITE, ensure
 from .server import Browser, Server, put_checkout
 
-SEVERAL_HOSTS = ("test_first_run.py", "test_load.py", "test_rollback.py")  # one for each parameter
+SEVERAL_HOSTS = (  # one for each parameter
+    "test_faults.py",
+    "test_first_run.py",
+    "test_killed.py",
+    "test_load.py",
+    "test_rollback.py",
+)
 
 
 class ByHost(LoadScopeScheduling):

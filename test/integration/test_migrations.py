@@ -337,9 +337,3 @@ def test_five_at_once_migrate_once_on_mariadb(server):
     server.host.write("/root/shop/slow/migrations/0001_slow.py", body)
     words = ["env", "-C", "/root/shop", "DJANGO_SETTINGS_MODULE=settings", "/root/mysql/bin/python"]
     assert five_at_once(server, words) == [0, 0, 0, 0, 3], "two of contenttypes and ours"
-
-
-def test_visitors_had_no_part_in_it(server):
-    with Visitors(server.host) as visitors:
-        time.sleep(1)
-    assert visitors.failed == []

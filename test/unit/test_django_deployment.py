@@ -9,6 +9,8 @@ import django_failure
 import django_health
 import django_layout
 import django_rollback
+import django_step_switch
+import django_venv
 import pytest
 from django_deployment import Deployment, Outcome, StepError
 from django_step_build import configure
@@ -147,6 +149,8 @@ def served(deployment, *instances):
         )
         venv = layout.venvs / "v"
         (venv / "bin").mkdir(parents=True, exist_ok=True)
+        (venv / "bin/python").touch()
+        (venv / django_venv.MARKER).write_text('{"installed": []}')
         layout.save_instance_record(
             name, facts={"migrations": []}, definitions={"web": {}}, venv=str(venv)
         )
@@ -185,6 +189,23 @@ def test_what_is_not_complete_is_not_gone_back_to(deployment, lost):
         )
     with pytest.raises(StepError, match="these have served and are still here: bbbbbbbbbbbb"):
         django_rollback.choose(deployment)
+
+
+def test_a_damaged_release_is_not_passed_over_in_silence(deployment):
+    served(deployment, FIRST, SECOND, THIRD)
+    deployment.layout.save_record(SECOND[:12], tree="another")
+    with pytest.raises(StepError, match=f"Release {SECOND[:12]} cannot serve"):
+        django_rollback.choose(deployment)
+    assert django_rollback.choose(deployment, "aaa") == FIRST
+
+
+def test_history_that_is_lost_is_made_anew_of_what_has_served(deployment):
+    served(deployment, FIRST, SECOND, THIRD)
+    for name in (FIRST, THIRD):
+        deployment.layout.save_instance_record(name, served=True)
+    deployment.layout.history.write_text("{")
+    django_step_switch._remember(deployment, THIRD)
+    assert [entry["instance"] for entry in deployment.layout.served()] == [FIRST, THIRD]
 
 
 def test_nothing_to_go_back_from(deployment):

@@ -45,3 +45,18 @@ def test_a_live_process(tmp_path):
         assert django_running.search_path(process.pid) == ["/opt/a/bin", "/bin"]
         process.communicate(b"\n")
     assert django_running.search_path(process.pid) == []
+
+
+def test_only_the_user_s_processes_of_a_folder_are_ended(tmp_path):
+    inside, outside = tmp_path / "r1", tmp_path / "r10"
+    inside.mkdir(), outside.mkdir()
+    one, other = (subprocess.Popen(["sleep", "60"], cwd=folder) for folder in (inside, outside))
+    try:
+        django_running.end_users_of(inside, os.geteuid() + 1)
+        assert one.poll() is None
+        django_running.end_users_of(inside, os.geteuid())
+        assert one.wait(10) == -9
+        assert other.poll() is None
+    finally:
+        one.kill(), other.kill()
+        other.wait()

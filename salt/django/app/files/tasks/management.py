@@ -53,7 +53,7 @@ def migrate_to(request):
     keys = [(step.app_label, step.name, backwards) for step, backwards in plan]
     if keys and not request["test"]:
         before = set(MigrationRecorder(connection).applied_migrations())
-        with _only_one(connection, request["wait"]):
+        with _alone(connection, request["wait"]):
             call_command(
                 "migrate",
                 *[word for word in (request["app"], request["migration"]) if word],
