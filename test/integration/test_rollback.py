@@ -1,6 +1,7 @@
 """Going back, releases that are refused, and workers that finish their work."""
 
 import json
+import time
 
 import pytest
 
@@ -244,6 +245,15 @@ def wait(server, condition, seconds=60):
     server.run(["timeout", str(seconds), "sh", "-c", f"until {condition}; do sleep 0.2; done"])
 
 
+def until_jobs_end(server, seconds=60):
+    """Old workers finish what they were at, and the next run forgets them."""
+    deadline = time.monotonic() + seconds
+    while server.host.pids("job[.]py"):
+        assert time.monotonic() < deadline, "a job does not end"
+        time.sleep(0.5)
+    server.apply()
+
+
 def lines(server, name):
     return server.host.read(f"{WORK}/{name}").splitlines()
 
@@ -340,4 +350,5 @@ def test_another_process_manager(server):
         with no_failed_request(server):
             server.apply()
         assert len(pids(server)) == count
+        until_jobs_end(server)
         server.assert_settled()
