@@ -5,6 +5,8 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 
+from . import store
+
 TOOLS = {
     "systemd-nspawn": "systemd-container",
     "mmdebstrap": "mmdebstrap",
@@ -45,6 +47,12 @@ def prepare() -> None:
     """Install what the harness needs. Raises HostError when not run by root."""
     if os.geteuid():
         raise HostError("test hosts need root: namespaces, mounts and a network bridge")
+    with store.lock("builder"):  # images are made side by side, apt works for one at a time
+        install_missing()
+
+
+def install_missing() -> None:
+    """Install the packages of the tools that the builder lacks."""
     packages = missing_packages()
     if not packages:
         return
