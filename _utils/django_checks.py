@@ -8,9 +8,11 @@ anything or quotes a secret. :func:`pillar` and :func:`resolved` make messages o
 import posixpath
 import re
 
+import django_checks_files
+import django_checks_fleet
 import django_cron
 import django_namespace
-import django_project
+import django_project_database
 import django_references
 import django_schema
 
@@ -27,38 +29,6 @@ SYSTEM_USERS = frozenset(
 RESERVED_PROJECTS = frozenset({"all", "default"})
 RESERVED_DATABASES = frozenset({"postgres", "template0", "template1"})
 RESERVED_VARIABLES = frozenset({"DJANGO_RELEASE"})
-# Files on the host: where projects' own may be, and what is there of the formula and of the system.
-FILE_PLACES = ("/etc", "/home", "/opt", "/srv", "/usr/local/etc", "/usr/local/share", "/var")
-OWN_FILES = ("/srv/django", "/etc/django-formula", "/opt/django-formula")
-SYSTEM_FILES = frozenset(
-    "/etc/" + name
-    for name in (
-        "adduser.conf adjtime alternatives anacrontab apparmor apparmor.d apt at.allow at.deny"
-        " bash.bashrc binfmt.d ca-certificates ca-certificates.conf cloud"
-        " cron.allow cron.d cron.daily cron.deny cron.hourly cron.monthly cron.weekly cron.yearly"
-        " crontab dbus-1 debconf.conf debian_version default deluser.conf dhcp dpkg environment"
-        " environment.d fstab gai.conf group group- grub.d gshadow gshadow- host.conf hostname"
-        " hosts hosts.allow hosts.deny inetd.conf init init.d initramfs-tools inittab inputrc"
-        " iproute2 issue issue.net kernel ld.so.cache ld.so.conf ld.so.conf.d ld.so.preload"
-        " locale.alias locale.conf locale.gen localtime login.defs logrotate.conf logrotate.d"
-        " machine-id mke2fs.conf modprobe.d modules modules-load.d motd mtab netplan network"
-        " networkd-dispatcher networks nftables.conf nginx nologin nsswitch.conf"
-        " os-release pam.conf pam.d passwd passwd- pip.conf polkit-1 postgresql postgresql-common"
-        " profile profile.d protocols python3 rc.local rc0.d rc1.d rc2.d rc3.d rc4.d rc5.d rc6.d"
-        " rcS.d redis resolv.conf rpc rsyslog.conf rsyslog.d salt securetty security selinux"
-        " services shadow shadow- shells skel ssh ssl/certs ssl/openssl.cnf subgid subgid- subuid"
-        " subuid- sudo.conf sudo_logsrvd.conf sudoers sudoers.d supervisor supervisord.conf"
-        " sysctl.conf sysctl.d systemd sysusers.d terminfo timezone tmpfiles.d ucf.conf udev ufw"
-        " update-motd.d uv vim X11 xattr.conf xdg"
-    ).split()
-) | frozenset(
-    "/var/" + name
-    for name in (
-        "backups cache/apt cache/debconf cache/django cache/ldconfig cache/salt lib/apt lib/dbus"
-        " lib/dpkg lib/nginx lib/pam lib/polkit-1 lib/postgresql lib/private lib/python lib/redis"
-        " lib/sudo lib/systemd lib/ucf local lock log mail run spool tmp"
-    ).split()
-)
 QUEUE = re.compile(r"celery|rqworker|rqscheduler|rq", re.IGNORECASE)
 BROKER = re.compile(r"broker|redis|rq_", re.IGNORECASE)
 OWN_OPTION = re.compile(r"(-b|--bind|-D|--daemon|-p|--pid|-u|--user|-g|--group)(=|$)")
@@ -82,9 +52,12 @@ def pillar(fleet, hosts, host):
     for check in (names, source, environment, app, queues, timers, database, web, secrets):
         for name, project in projects.items():
             messages += [_message(name, key, text) for key, text in check(name, project)]
-    for check in (users, files, databases, domains, programs):
+    for check in (django_checks_files.files, *django_checks_fleet.BETWEEN_PROJECTS):
         messages += [_message(*found) for found in check(projects)]
-    messages += [_message(*found) for found in placement(projects, hosts, bool(fleet["hosts"]))]
+    messages += [
+        _message(*found)
+        for found in django_checks_fleet.placement(projects, hosts, bool(fleet["hosts"]))
+    ]
     if fleet["nginx"]["port"] == fleet["nginx"]["tls_port"]:
         messages.append("django:nginx:tls_port: expected another port than that of HTTP")
     if host["init"] != "systemd":
@@ -104,7 +77,7 @@ def resolved(projects, fleet, host, hosts_of):
     resolved project and a secret's name to the names of the hosts that need the secret.
     """
     given = fleet["projects"]
-    messages = [_message(*found) for found in redis_ports(projects, fleet)]
+    messages = [_message(*found) for found in django_checks_fleet.redis_ports(projects, fleet)]
     for name, project in projects.items():
         below = [*references(project, given[name], host), *shared_secrets(project, hosts_of)]
         messages += [_message(name, key, text) for key, text in below]
@@ -213,7 +186,7 @@ def database(name, project):
     """Databases: what belongs to their engine, and the credentials of external ones."""
     if "default" in project["databases"]:
         yield "databases:default", "expected in database, not here"
-    for key, alias, entry in _databases(project):
+    for key, alias, entry in django_project_database.entries(project):
         if entry["engine"] == "sqlite":
             for field in ("host", "port", "user", "password", "name", "extensions"):
                 if entry[field]:
@@ -230,7 +203,7 @@ def database(name, project):
             if entry["extensions"]:
                 yield f"{key}:extensions", "expected only for a database without host"
             continue
-        database_name, user = _names(name, alias, entry)
+        database_name, user = django_project_database.names(name, alias, entry)
         if database_name in RESERVED_DATABASES:
             yield f"{key}:name", f"expected another name, PostgreSQL has {database_name} itself"
         if user in ("postgres", "public", "none") or user.startswith("pg_"):
@@ -271,163 +244,18 @@ def secrets(name, project):
     given["source:deploy_key"] = project["source"]["deploy_key"]
     given["cache:password"] = project["cache"]["password"]
     given["superuser:password"] = (project["superuser"] or {}).get("password")
-    given.update({f"{key}:password": item["password"] for key, _, item in _databases(project)})
+    given.update(
+        {
+            f"{key}:password": item["password"]
+            for key, _, item in django_project_database.entries(project)
+        }
+    )
     for key, value in given.items():
         if value == django_schema.MASK:
             yield key, "expected the secret itself, got the mask that hides one"
 
 
 # ---- all projects ----
-
-
-def users(projects):
-    """No two projects with one system user."""
-    owner = {}
-    for name, project in projects.items():
-        user = project["user"] or name
-        if user in owner:
-            yield name, "user", f"expected a user of its own, {user} is that of {owner[user]}"
-        owner.setdefault(user, name)
-
-
-def programs(projects):
-    """No project whose name reads like a process of another one."""
-    for name, project in projects.items():
-        for other in projects:
-            process = other[len(name) + 1 :].split("-")[0]
-            if other.startswith(f"{name}-") and process in {"web", *project["processes"]}:
-                text = f"expected another name, it reads like the process {process} of {name}"
-                yield other, "", text
-
-
-def files(projects):
-    """Rendered files: where they may be, and that their content fits their format."""
-    owner = {}
-    for name, project in projects.items():
-        for file, entry in project["files"].items():
-            key = f"files:{file}"
-            problem = _place_problem(file) if file.startswith("/") else None
-            if problem:
-                yield name, key, problem
-            elif _within(file, "/etc/django") and not _within(file, f"/etc/django/{name}"):
-                yield name, key, f"expected a path below /etc/django/{name}"
-            if file.startswith("/") and file in owner:
-                yield name, key, f"expected a path of its own, this one is that of {owner[file]}"
-            owner.setdefault(file, name)
-            problem = _content_problem(entry["content"], django_project.file_format(file, entry))
-            if problem:
-                yield name, f"{key}:content", problem
-
-
-def _place_problem(file):
-    """Why a project's file must not be at an absolute path, or None."""
-    inside = next((top for top in OWN_FILES if _within(file, top)), None)
-    if inside:
-        return f"expected a path outside {inside}, which the formula looks after"
-    place = next((top for top in FILE_PLACES if file.startswith(top + "/")), None)
-    if place is None or ".ssh" in file.split("/"):
-        return f"expected a path below {', '.join(FILE_PLACES)}, the rest is the system's"
-    inside = next((top for top in SYSTEM_FILES if _within(file, top)), None)
-    if inside:
-        return f"expected a path of the project's own, {inside} is the system's"
-    if place == "/var" and file.count("/") < 4:
-        return "expected a path in a folder of its own such as /var/lib/shop/shop.ini"
-    return None
-
-
-def _content_problem(content, kind):
-    """Why a content cannot be written in a format, or None. Never quotes the content."""
-    if isinstance(content, str) or kind in ("json", "yaml"):
-        return None
-    if kind == "text":
-        return "expected text (or a format that can say a map or a list)"
-    if not isinstance(content, dict):
-        return f"expected a map or text, since the format is {kind}"
-    if kind == "ini" and not all(isinstance(section, dict) for section in content.values()):
-        return "expected a map of sections, each a map, since the format is ini"
-    if kind in ("python", "env") and not all(map(str.isidentifier, content)):
-        return f"expected names of letters, digits and underscores, since the format is {kind}"
-    if kind == "toml" and _has_null(content):
-        return "expected no null, since the format is toml"
-    return None
-
-
-def _has_null(value):
-    if isinstance(value, dict):
-        value = list(value.values())
-    return value is None or isinstance(value, list) and any(map(_has_null, value))
-
-
-def databases(projects):
-    """No database and no role that two projects, or two databases of one, share by accident."""
-    owner = {}
-    for name, project in projects.items():
-        for key, alias, entry in _databases(project):
-            if entry["engine"] != "postgresql" or entry["host"]:
-                continue
-            for field, value in zip(("name", "user"), _names(name, alias, entry)):
-                other, where, password = owner.setdefault(
-                    (field, value), (name, key, entry["password"])
-                )
-                if (other, where) == (name, key):
-                    continue
-                # One role has one password; two databases of a project may say so on purpose.
-                is_meant = other == name and password and password == entry["password"]
-                if field == "name" or not is_meant:
-                    text = f"expected one of its own, {value} is that of {other}:{where}"
-                    yield name, f"{key}:{field}", text
-
-
-def domains(projects):
-    """No domain twice, and one project at most that answers to every name."""
-    owner, catch_all = {}, None
-    for name, project in projects.items():
-        for index, domain in enumerate(project["domains"]):
-            if domain in owner:
-                text = f"expected a domain of its own, {domain} is that of {owner[domain]}"
-                yield name, f"domains:{index}", text
-            owner.setdefault(domain, name)
-        if not project["domains"]:
-            if catch_all:
-                text = "expected a list of domain names, got none, and only one project can do"
-                yield name, "domains", f"{text} without (here {catch_all} does)"
-            catch_all = catch_all or name
-
-
-def redis_ports(projects, fleet):
-    """No two Redis servers on one port, and none on that of another server. projects: resolved."""
-    owner = {
-        fleet["postgresql"]["port"]: "PostgreSQL",
-        fleet["nginx"]["port"]: "Nginx",
-        fleet["nginx"]["tls_port"]: "Nginx",
-    }
-    for name, project in projects.items():
-        cache = project["cache"]
-        if cache["engine"] != "redis" or not cache["managed"]:
-            continue
-        port = cache["port"]
-        if port in owner:
-            text = f"expected a port of its own, {port} is that of {owner[port]} (set one of them)"
-            yield name, "cache:port", text
-        owner.setdefault(port, name)
-
-
-def placement(projects, hosts, is_fleet):
-    """Every project has the hosts it needs."""
-    runs = [name for name, host in hosts.items() if {"app", "worker"} & set(host["roles"])]
-    has_worker = any("worker" in host["roles"] for host in hosts.values())
-    members = {*hosts, *(host["address"] for host in hosts.values())} if is_fleet else ()
-    for name, project in projects.items():
-        for key in ("processes", "timers"):
-            if project[key] and not has_worker:
-                yield name, key, "expected a host with the role worker to run them, got none"
-        for key, _, entry in _databases(project):
-            if entry["engine"] == "sqlite" and len(runs) > 1:
-                text = f"expected postgresql, since {len(runs)} hosts run the project"
-                yield name, f"{key}:engine", text
-            if entry["host"] in members:
-                text = "expected only for an external database (the role database says which host)"
-                yield name, f"{key}:host", text
 
 
 # ---- worked out ----
@@ -497,13 +325,6 @@ def _doubts(project):
         yield "web:trusted_proxies", text
 
 
-def _databases(project):
-    """(key, alias, entry) of every database of a project's pillar."""
-    yield "database", "default", project["database"]
-    for alias, entry in project["databases"].items():
-        yield f"databases:{alias}", alias, entry
-
-
 def _climbing(project):
     """(key, path) of the paths below the project's directory that may lead above it."""
     for index, path in enumerate(project["python"]["requirements"]):
@@ -512,13 +333,6 @@ def _climbing(project):
         yield f"build:{index}:directory", step["directory"] or "."
     for name, process in project["processes"].items():
         yield f"processes:{name}:directory", process["directory"] or "."
-
-
-def _names(name, alias, entry):
-    """Name and role of a database, as the pillar gives them or as they are worked out."""
-    base = name.replace("-", "_")
-    own = base if alias == "default" else f"{base}_{alias}"[:63]
-    return entry["name"] or own, entry["user"] or own
 
 
 def _places(given):
@@ -554,7 +368,3 @@ def _has_broker(project):
         words += process["env"]
     words += [str(entry["content"]) for entry in project["files"].values()]
     return any(BROKER.search(word) for word in words)
-
-
-def _within(path, top):
-    return path == top or path.startswith(top + "/")

@@ -18,20 +18,21 @@ Everything else in the configuration may be shown once :func:`public` has gone o
 """
 
 import copy
-import ipaddress
 import re
 from collections.abc import Mapping
 
 import django_checks
+import django_facts
 import django_project
 import django_schema
-import django_tuning
+import django_server_nginx
+import django_server_postgresql
+import django_server_redis
 import yaml
 
 ROLES = ("app", "web", "worker", "database", "cache")
 PATHS = django_project.PATHS
 NAMES_SHOWN = 8
-INNER_INTERFACES = ("docker", "br-", "virbr", "veth", "lxc", "cni", "flannel")  # not reachable
 
 
 def load(pillar, grains, read_file):
@@ -40,7 +41,7 @@ def load(pillar, grains, read_file):
     Names are relative to the folder of the parameters: ``schema.yaml``, ``os/Debian.yaml``,
     ``os/Debian-12.yaml``. Returns the same as :func:`resolve`.
     """
-    found = facts(grains)
+    found = django_facts.facts(grains)
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
     def read(name):
@@ -54,40 +55,6 @@ def load(pillar, grains, read_file):
         "release": read(f"os/{system['name']}-{system['release']}.yaml"),
     }
     return resolve(pillar, found, parameters)
-
-
-def facts(grains):
-    """What the resolver needs to know of a host, out of Salt's grains.
-
-    Returns ``{id, hostname, fqdn, cores, memory (MiB), addresses, init: systemd|sysv, os: {family,
-    name, release}}``. Grains that are missing or odd get harmless values.
-    """
-    inner = set()
-    for grain in ("ip4_interfaces", "ip6_interfaces"):
-        for interface, items in (grains.get(grain) or {}).items():
-            if interface.startswith(INNER_INTERFACES):
-                inner.update(_addresses(items))
-    addresses = _addresses([*(grains.get("ipv4") or []), *(grains.get("ipv6") or [])])
-    addresses = sorted(addresses, key=lambda item: (item in inner, item.version, int(item)))
-    name = str(grains.get("os") or "unknown")
-    release = str(grains.get("osrelease") or "")
-    if name == "Debian":
-        release = str(grains.get("osmajorrelease") or release.split(".")[0])
-    hostname = str(grains.get("host") or "localhost").lower()
-    return {
-        "id": str(grains.get("id") or hostname),
-        "hostname": hostname,
-        "fqdn": str(grains.get("fqdn") or hostname).lower(),
-        "cores": _number(grains.get("num_cpus"), 1),
-        "memory": _number(grains.get("mem_total"), 1024),
-        "addresses": [str(item) for item in addresses],
-        "init": "systemd" if grains.get("init") == "systemd" else "sysv",
-        "os": {
-            "family": str(grains.get("os_family") or "unknown"),
-            "name": name,
-            "release": release,
-        },
-    }
 
 
 def resolve(pillar, facts, parameters):
@@ -278,10 +245,6 @@ def _managed_cache(project):
     return project["cache"]["engine"] == "redis" and not project["cache"]["host"]
 
 
-def _has_redis(project):
-    return project["cache"]["engine"] == "redis" and project["cache"]["managed"]
-
-
 def _needing(hosts):
     """Function from a resolved project and a secret's name to the hosts that need the secret."""
 
@@ -335,11 +298,13 @@ def _config(fleet, host, hosts, projects, system):
         "projects": projects,
     }
     if "database" in roles:
-        config["postgresql"] = _postgresql(fleet, host, hosts, projects, system)
+        config["postgresql"] = django_server_postgresql.configuration(
+            fleet, host, hosts, projects, system
+        )
     if "cache" in roles:
-        config["redis"] = _redis(fleet, host, hosts, projects)
+        config["redis"] = django_server_redis.configuration(fleet, host, hosts, projects)
     if "web" in roles:
-        config["nginx"] = _nginx(fleet, host, projects, system)
+        config["nginx"] = django_server_nginx.configuration(fleet, host, projects, system)
     managers = {project["process_manager"] for project in projects.values()}
     if roles & {"app", "worker"} and "supervisord" in managers:
         config["supervisord"] = {
@@ -360,164 +325,6 @@ def _config(fleet, host, hosts, projects, system):
     }
     config["tiers"] = [name for name, present in tiers.items() if present]
     return config
-
-
-def _postgresql(fleet, host, hosts, projects, system):
-    given = fleet["postgresql"]
-    databases, hba = [], [_hba_line(line) for line in given["hba"]]
-    clients = sorted(
-        item["address"]
-        for name, item in hosts.items()
-        if name != host["name"] and {"app", "worker"} & set(item["roles"])
-    )
-    addresses = ["127.0.0.1/32", "::1/128"] + [_single(address) for address in clients]
-    for name, project in projects.items():
-        for alias, database in project["databases"].items():
-            if not database["managed"]:
-                continue
-            databases.append(
-                {
-                    "project": name,
-                    "alias": alias,
-                    "name": database["name"],
-                    "owner": database["user"],
-                    "encoding": database["encoding"],
-                    "locale": database["locale"],
-                    "template": database["template"],
-                    "extensions": list(database["extensions"]),
-                }
-            )
-            for address in addresses:
-                hba.append(
-                    {
-                        "type": "host",
-                        "database": database["name"],
-                        "user": database["user"],
-                        "address": address,
-                        "method": "scram-sha-256",
-                        "options": "",
-                    }
-                )
-    if not databases:
-        return {}
-    version = given["version"] or system["postgresql"]["version"]
-    connections = given["max_connections"] or _connections(projects, len(clients))
-    shared = set(host["roles"]) != {"database"}
-    share = django_tuning.memory_share(given["memory_share"], shared, 50, 90)
-    settings = {
-        "listen_addresses": ",".join(["localhost", host["address"]] if clients else ["localhost"]),
-        "port": given["port"],
-        "max_connections": connections,
-        "password_encryption": "scram-sha-256",
-    }
-    memory = host["memory"] * share // 100
-    settings.update(django_tuning.postgresql(host["cores"], memory, connections))
-    settings.update(given["settings"])
-    return {
-        "version": version,
-        "packages": [item.format(version=version) for item in system["packages"]["postgresql"]],
-        "service": system["postgresql"]["service"],
-        "port": given["port"],
-        "config_dir": system["postgresql"]["config_dir"].format(version=version),
-        "settings": dict(sorted(settings.items())),
-        "hba": hba,
-        "databases": databases,
-    }
-
-
-def _connections(projects, clients):
-    """Connections that the projects' processes can hold at once and some more; at least 100."""
-    need = 0
-    for project in projects.values():
-        app = project["app"]
-        need += app["workers"] * (app["threads"] if app["worker_class"] == "gthread" else 1)
-        need += sum(process["count"] for process in project["processes"].values())
-    return max(100, -(-(need * max(clients, 1) + 20) // 10) * 10)
-
-
-def _hba_line(line):
-    words = line.split()
-    rest = words[3:]
-    address = ""
-    if words[0] != "local":
-        address = rest.pop(0) if rest else ""
-        if rest and re.fullmatch(r"[0-9.]+", rest[0]):
-            address = f"{address} {rest.pop(0)}"
-    return {
-        "type": words[0],
-        "database": words[1] if len(words) > 1 else "",
-        "user": words[2] if len(words) > 2 else "",
-        "address": address,
-        "method": rest[0] if rest else "",
-        "options": " ".join(rest[1:]),
-    }
-
-
-def _redis(fleet, host, hosts, projects):
-    used = {name: project for name, project in projects.items() if _has_redis(project)}
-    if not used:
-        return {}
-    remote = any(
-        name != host["name"] and {"app", "worker"} & set(item["roles"])
-        for name, item in hosts.items()
-    )
-    shared = set(host["roles"]) != {"cache"}
-    share = django_tuning.memory_share(fleet["redis"]["memory_share"], shared, 10, 60)
-    part = django_tuning.redis_maxmemory(host["memory"], share, len(used), shared)
-    instances = []
-    for name, project in used.items():
-        cache = project["cache"]
-        persistence = cache["persistence"]
-        instances.append(
-            {
-                "project": name,
-                "name": name,
-                "port": cache["port"],
-                "bind": ["127.0.0.1", host["address"]] if remote else ["127.0.0.1"],
-                "maxmemory": cache["maxmemory"] or part,
-                "policy": cache["policy"],
-                "save": "3600 1 300 100 60 10000" if persistence != "none" else "",
-                "appendonly": persistence == "log",
-                "config": f"/etc/redis/redis-{name}.conf",
-                "directory": f"/var/lib/redis/{name}",
-                "service": f"redis-server{'@' if host['init'] == 'systemd' else '-'}{name}",
-            }
-        )
-    return {
-        "instances": instances,
-        "settings": dict(sorted(fleet["redis"]["settings"].items())),
-        "uses_packaged": any(_is_packaged_redis(project, host) for project in projects.values()),
-    }
-
-
-def _is_packaged_redis(project, host):
-    """Whether the project names, as an external cache, what the package's own server would be."""
-    cache = project["cache"]
-    own = {"localhost", "::1", host["name"], host["hostname"], host["fqdn"], *host["addresses"]}
-    return (
-        cache["engine"] == "redis"
-        and not cache["managed"]
-        and cache["port"] == 6379
-        and (cache["host"] in own or cache["host"].startswith("127."))
-    )
-
-
-def _nginx(fleet, host, projects, system):
-    given = fleet["nginx"]
-    settings = {
-        "worker_processes": host["cores"],
-        "worker_connections": given["worker_connections"],
-        "worker_rlimit_nofile": given["worker_connections"] * 4,
-    }
-    settings.update(given["settings"])
-    return {
-        "user": system["nginx"]["user"],
-        "port": given["port"],
-        "tls_port": given["tls_port"],
-        "access_log": given["access_log"],
-        "settings": dict(sorted(settings.items())),
-        "sites": sorted(projects),
-    }
 
 
 def _packages(config, fleet, system):
@@ -553,10 +360,6 @@ def _environments(project):
         yield step["environment"]
 
 
-def _single(address):
-    return f"{address}/{128 if ':' in address else 32}"
-
-
 def _merge(base, over):
     """Two maps as one, the second's values over the first's, in depth."""
     result = dict(base)
@@ -564,23 +367,3 @@ def _merge(base, over):
         both = isinstance(value, dict) and isinstance(result.get(key), dict)
         result[key] = _merge(result[key], value) if both else value
     return result
-
-
-def _addresses(items):
-    """The addresses that others can reach, as a set; anything else is passed over."""
-    result = set()
-    for item in items:
-        try:
-            address = ipaddress.ip_address(item)
-        except ValueError:
-            continue
-        if not (address.is_loopback or address.is_link_local or address.is_unspecified):
-            result.add(address)
-    return result
-
-
-def _number(value, default):
-    try:
-        return max(1, int(value))
-    except (TypeError, ValueError):
-        return default

@@ -1,11 +1,12 @@
 """One project of the pillar, with everything worked out: paths, domains, credentials, processes."""
 
-import hashlib
 import re
 
-import django_cron
+import django_project_cache
+import django_project_database
+import django_project_environment
+import django_project_processes
 import django_references
-import django_tuning
 
 PATHS = {
     "tools": "/opt/django-formula",
@@ -17,7 +18,6 @@ PATHS = {
     "cache": "/var/cache/django",
     "secrets": "/etc/django-formula/secrets",
 }
-REDIS_PORTS = (6380, 1000)
 PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 FORMATS = {
     "py": "python",
@@ -46,7 +46,7 @@ def resolve(name, given, fleet, host, count):
     site = _site(given, fleet["nginx"], host)
     databases = {}
     for alias, entry in [("default", given["database"]), *sorted(given["databases"].items())]:
-        databases[alias] = _database(name, alias, entry, fleet, host, paths)
+        databases[alias] = django_project_database.resolve(name, alias, entry, fleet, host, paths)
     project = {
         "name": name,
         "user": given["user"] or name,
@@ -61,20 +61,20 @@ def resolve(name, given, fleet, host, count):
         "pythonpath": given["pythonpath"],
         **site,
         "databases": databases,
-        "cache": _cache(name, given["cache"], fleet, host),
-        "app": _app(given, host, count),
+        "cache": django_project_cache.resolve(name, given["cache"], fleet, host),
+        "app": django_project_processes.app(given, host, count),
         "processes": {},
         "timers": {},
         "build": [
             {
                 "command": step["run"],
                 "directory": step["directory"],
-                "environment": environment(step["env"]),
+                "environment": django_project_environment.variables(step["env"]),
                 "timeout": step["timeout"],
             }
             for step in given["build"]
         ],
-        "tasks": [_task(entry) for entry in given["tasks"]],
+        "tasks": [django_project_processes.task(entry) for entry in given["tasks"]],
         "static": {**given["static"], "root": given["static"]["root"] or "@{path.release}/static"},
         "media": given["media"],
         "migrate": given["migrate"],
@@ -90,12 +90,14 @@ def resolve(name, given, fleet, host, count):
     project["secret_specs"] = _secrets(given, project, fleet["python"])
     project["secrets"] = sorted({*given["secrets"], "SECRET_KEY"})
     project["processes"] = {
-        key: _process(entry) for key, entry in sorted(given["processes"].items())
+        key: django_project_processes.process(entry)
+        for key, entry in sorted(given["processes"].items())
     }
     project["timers"] = {
-        key: _timer(f"{name}:{key}", entry) for key, entry in sorted(given["timers"].items())
+        key: django_project_processes.timer(f"{name}:{key}", entry)
+        for key, entry in sorted(given["timers"].items())
     }
-    project["environment"] = _environment(given, project)
+    project["environment"] = django_project_environment.derived(given, project)
     return project
 
 
@@ -119,36 +121,11 @@ def project_paths(name):
     }
 
 
-def redis_port(name):
-    """The Redis port of a project: a fixed function of its name, between 6380 and 7379."""
-    first, count = REDIS_PORTS
-    return first + int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) % count
-
-
 def file_format(path, given):
     """How a rendered file is written: as the pillar says, else by its suffix."""
     if given["format"] or isinstance(given["content"], str):
         return given["format"] or "text"
     return FORMATS.get(path.rsplit("/", 1)[-1].rsplit(".", 1)[-1], "text")
-
-
-def environment(given):
-    """Pillar variables as text with references; None (a removed variable) is kept."""
-    result = {}
-    for name in sorted(given):
-        value = given[name]
-        if isinstance(value, dict):
-            value = django_references.embed_json(value)
-        elif isinstance(value, list):
-            plain = all(isinstance(item, (str, int, float)) for item in value)
-            if plain and not any("," in str(item) for item in value):
-                value = django_references.as_text(value)
-            else:
-                value = django_references.embed_json(value)
-        elif value is not None:
-            value = django_references.as_text(value)
-        result[name] = value
-    return result
 
 
 def _source(given):
@@ -178,7 +155,7 @@ def _source(given):
 
 def _python(given, fleet):
     python = dict(given["python"])
-    python["environment"] = environment(python["environment"])
+    python["environment"] = django_project_environment.variables(python["environment"])
     python["index_url"] = bool(fleet["python"]["index_url"])
     python["extra_index_urls"] = bool(fleet["python"]["extra_index_urls"])
     packages = list(python["packages"])
@@ -234,99 +211,6 @@ def _site(given, nginx, host):
         "url": f"{scheme}://{_bracket(first)}{port}",
         "catch_all": not domains,
     }
-
-
-def _database(name, alias, given, fleet, host, paths):
-    engine = given["engine"]
-    database = {"engine": engine, "alias": alias, "local": False, "managed": False}
-    database["options"] = dict(sorted(given["options"].items()))
-    if engine == "sqlite":
-        file = given["file"] or f"{alias}.sqlite3"
-        file = file if file.startswith("/") else f"{paths['shared']}/data/{file}"
-        return {**database, "name": file, "local": True}
-    if engine == "none":
-        return database
-    base = name.replace("-", "_")
-    own = base if alias == "default" else f"{base}_{alias}"[:63]
-    server = fleet["database_host"]
-    managed = not given["host"]
-    local = managed and (server is None or server["name"] == host["name"])
-    address = given["host"] or ("127.0.0.1" if local else server["address"])
-    database.update(
-        name=given["name"] or own,
-        user=given["user"] or own,
-        host=address,
-        port=given["port"] or (fleet["postgresql"]["port"] if managed else 5432),
-        local=local,
-        managed=managed,
-        extensions=list(given["extensions"]),
-        encoding=given["encoding"],
-        locale=given["locale"],
-        template=given["template"],
-    )
-    return database
-
-
-def _cache(name, given, fleet, host):
-    cache = {"engine": given["engine"], "local": False, "managed": False}
-    if given["engine"] != "redis":
-        return cache
-    server = fleet["cache_host"]
-    managed = not given["host"]
-    local = managed and (server is None or server["name"] == host["name"])
-    address = given["host"] or ("127.0.0.1" if local else server["address"])
-    return {
-        "engine": "redis",
-        "local": local,
-        "managed": managed,
-        "host": address,
-        "port": given["port"] or (redis_port(name) if managed else 6379),
-        "maxmemory": given["maxmemory"],
-        "policy": given["policy"],
-        "persistence": given["persistence"],
-    }
-
-
-def _app(given, host, count):
-    app = {key: value for key, value in given["app"].items() if key not in ("env", "asgi")}
-    worker_class = "uvicorn_worker.UvicornWorker" if given["app"]["asgi"] else "gthread"
-    app["asgi"] = given["app"]["asgi"]
-    app["module"] = app["module"] or _module(given)
-    app["worker_class"] = app["worker_class"] or worker_class
-    if not app["workers"]:
-        shared = bool({"database", "cache"} & set(host["roles"]))
-        app["workers"] = django_tuning.workers(host["cores"], host["memory"], count, shared)
-    app["environment"] = environment(given["app"]["env"])
-    return app
-
-
-def _module(given):
-    """The entry point beside the settings module, or None where the source has to be asked."""
-    parts = (given["settings"] or "settings").split(".")
-    if parts[0] == "settings":
-        return None
-    package = parts[: parts.index("settings")] if "settings" in parts else parts[:1]
-    return ".".join([*package, "asgi" if given["app"]["asgi"] else "wsgi"])
-
-
-def _task(given):
-    task = _compact(given, "command", "manage", "unless")
-    task["environment"] = environment(task.pop("env"))
-    return task
-
-
-def _process(given):
-    process = _compact(given, "command", "manage")
-    process["environment"] = environment(process.pop("env"))
-    return process
-
-
-def _timer(name, given):
-    timer = _compact(given, "command", "manage")
-    every, schedule = timer.pop("every"), timer.pop("schedule")
-    timer["schedule"] = django_cron.every(every) if every else django_cron.expand(schedule, name)
-    timer["environment"] = environment(timer.pop("env"))
-    return timer
 
 
 def _superuser(given, site):
@@ -423,59 +307,6 @@ def _secrets(given, project, python):
 
 def _password(value):
     return {"value": value, "export": False} if value else dict(PASSWORD)
-
-
-def _environment(given, project):
-    """Variables worked out from the project, then the pillar's over them; null removes one."""
-    result = {
-        "ALLOWED_HOSTS": ",".join(project["allowed_hosts"]),
-        "CSRF_TRUSTED_ORIGINS": ",".join(project["csrf_trusted_origins"]),
-        "DJANGO_RELEASE": "@{release}",
-        "HOME": "@{path.home}",
-        "LANG": "C.UTF-8",
-        "MEDIA_ROOT": "@{path.media}",
-        "MEDIA_URL": "@{media.url}",
-        "PATH": "@{path.venv}/bin:/usr/local/bin:/usr/bin:/bin",
-        "PYTHONUNBUFFERED": "1",
-        "SITE_URL": "@{url}",
-        "STATIC_ROOT": "@{path.static}",
-        "STATIC_URL": "@{static.url}",
-    }
-    if project["settings"]:
-        result["DJANGO_SETTINGS_MODULE"] = project["settings"]
-    search = [
-        path if path.startswith(("/", "@{")) else "@{path.project}/" + path
-        for path in project["pythonpath"]
-    ]
-    if search:
-        result["PYTHONPATH"] = ":".join(search)
-    engine = project["databases"]["default"]["engine"]
-    if engine != "none":
-        result["DATABASE_URL"] = "@{database.url}"
-        result["DATABASE_NAME"] = "@{database.name}"
-    if engine == "postgresql":
-        for key in ("user", "password", "host", "port"):
-            result[f"DATABASE_{key.upper()}"] = f"@{{database.{key}}}"
-    if project["cache"]["engine"] != "none":
-        result["CACHE_URL"] = "@{cache.url}"
-    if project["cache"]["engine"] == "redis":
-        result["REDIS_URL"] = "@{redis.url}"
-        for key in ("host", "port", "password"):
-            result[f"REDIS_{key.upper()}"] = f"@{{redis.{key}}}"
-    for name, spec in project["secret_specs"].items():
-        if spec["export"]:
-            result[name] = f"@{{secrets.{name}}}"
-    for entry in project["files"]:
-        if entry["variable"]:
-            inside = "" if entry["where"] == "host" else "@{path.project}/"
-            result[entry["variable"]] = inside + entry["path"]
-    result.update(environment(given["env"]))
-    return {name: value for name, value in sorted(result.items()) if value is not None}
-
-
-def _compact(entry, *optional):
-    """A copy without those of the optional keys that are not given."""
-    return {key: value for key, value in entry.items() if value is not None or key not in optional}
 
 
 def _unique(items):

@@ -18,11 +18,12 @@ def schema():
 def resolve(schema):
     """Function from the pillar below ``django`` (and grains that differ) to the configuration."""
     import django_config
+    import django_facts
 
     common = yaml.safe_load(read_parameters("os/Debian.yaml"))
 
     def call(django, **grains):
-        facts = django_config.facts({**GRAINS, **grains})
+        facts = django_facts.facts({**GRAINS, **grains})
         text = read_parameters(f"os/{facts['os']['name']}-{facts['os']['release']}.yaml")
         release = yaml.safe_load(text) if text else None
         parameters = {"schema": schema, "os": common, "release": release}

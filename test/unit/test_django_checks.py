@@ -4,6 +4,7 @@ import re
 
 import django_checks
 import django_config
+import django_facts
 import pytest
 from pillars import GRAINS, SOURCE, assert_nothing_to_do
 
@@ -241,7 +242,7 @@ def test_names_of_projects(resolve, names, message):
 @pytest.mark.parametrize("pillar", [None, {}, [], "x", {"django": None}, {"django": ["projects"]}])
 def test_a_pillar_without_django_is_told(pillar, schema):
     parameters = {"schema": schema, "os": {"supported": []}, "release": {}}
-    config = django_config.resolve(pillar, django_config.facts(GRAINS), parameters)
+    config = django_config.resolve(pillar, django_facts.facts(GRAINS), parameters)
     assert config["errors"][0].startswith("django: expected a map with the key projects, got ")
     assert_nothing_to_do(config)
 

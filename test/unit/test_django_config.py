@@ -4,8 +4,9 @@ import json
 import re
 
 import django_config
+import django_facts
 import django_manual
-import django_project
+import django_project_cache
 import django_tuning
 import pytest
 import yaml
@@ -287,7 +288,7 @@ def test_packaged_redis_is_kept_where_a_project_names_it(resolve, address, port,
 
 
 def test_redis_ports_are_a_function_of_the_name():
-    ports = {django_project.redis_port(name) for name in ("shop", "blog", "wiki", "x")}
+    ports = {django_project_cache.redis_port(name) for name in ("shop", "blog", "wiki", "x")}
     assert len(ports) == 4
     assert all(6380 <= port <= 7379 for port in ports)
 
@@ -446,7 +447,7 @@ def test_secrets_that_several_hosts_need_have_to_be_given(resolve):
 
 
 def test_facts_of_odd_grains_are_harmless():
-    facts = django_config.facts({"num_cpus": "many", "ipv4": ["10.0.0.300", "10.0.0.1"]})
+    facts = django_facts.facts({"num_cpus": "many", "ipv4": ["10.0.0.300", "10.0.0.1"]})
     assert facts["cores"] == 1 and facts["memory"] == 1024
     assert facts["addresses"] == ["10.0.0.1"]
     assert facts["init"] == "sysv"
@@ -458,7 +459,7 @@ def test_facts_put_addresses_of_containers_last():
         "ipv4": ["127.0.0.1", "172.17.0.1", "192.168.1.5"],
         "ip4_interfaces": {"eth0": ["192.168.1.5"], "docker0": ["172.17.0.1"], "lo": ["127.0.0.1"]},
     }
-    assert django_config.facts(grains)["addresses"] == ["192.168.1.5", "172.17.0.1"]
+    assert django_facts.facts(grains)["addresses"] == ["192.168.1.5", "172.17.0.1"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,100 @@
+"""Checks between the projects of a pillar, and between projects and hosts."""
+
+import django_project_database
+
+
+def users(projects):
+    """No two projects with one system user."""
+    owner = {}
+    for name, project in projects.items():
+        user = project["user"] or name
+        if user in owner:
+            yield name, "user", f"expected a user of its own, {user} is that of {owner[user]}"
+        owner.setdefault(user, name)
+
+
+def programs(projects):
+    """No project whose name reads like a process of another one."""
+    for name, project in projects.items():
+        for other in projects:
+            process = other[len(name) + 1 :].split("-")[0]
+            if other.startswith(f"{name}-") and process in {"web", *project["processes"]}:
+                text = f"expected another name, it reads like the process {process} of {name}"
+                yield other, "", text
+
+
+def databases(projects):
+    """No database and no role that two projects, or two databases of one, share by accident."""
+    owner = {}
+    for name, project in projects.items():
+        for key, alias, entry in django_project_database.entries(project):
+            if entry["engine"] != "postgresql" or entry["host"]:
+                continue
+            for field, value in zip(
+                ("name", "user"), django_project_database.names(name, alias, entry)
+            ):
+                other, where, password = owner.setdefault(
+                    (field, value), (name, key, entry["password"])
+                )
+                if (other, where) == (name, key):
+                    continue
+                # One role has one password; two databases of a project may say so on purpose.
+                is_meant = other == name and password and password == entry["password"]
+                if field == "name" or not is_meant:
+                    text = f"expected one of its own, {value} is that of {other}:{where}"
+                    yield name, f"{key}:{field}", text
+
+
+def domains(projects):
+    """No domain twice, and one project at most that answers to every name."""
+    owner, catch_all = {}, None
+    for name, project in projects.items():
+        for index, domain in enumerate(project["domains"]):
+            if domain in owner:
+                text = f"expected a domain of its own, {domain} is that of {owner[domain]}"
+                yield name, f"domains:{index}", text
+            owner.setdefault(domain, name)
+        if not project["domains"]:
+            if catch_all:
+                text = "expected a list of domain names, got none, and only one project can do"
+                yield name, "domains", f"{text} without (here {catch_all} does)"
+            catch_all = catch_all or name
+
+
+def redis_ports(projects, fleet):
+    """No two Redis servers on one port, and none on that of another server. projects: resolved."""
+    owner = {
+        fleet["postgresql"]["port"]: "PostgreSQL",
+        fleet["nginx"]["port"]: "Nginx",
+        fleet["nginx"]["tls_port"]: "Nginx",
+    }
+    for name, project in projects.items():
+        cache = project["cache"]
+        if cache["engine"] != "redis" or not cache["managed"]:
+            continue
+        port = cache["port"]
+        if port in owner:
+            text = f"expected a port of its own, {port} is that of {owner[port]} (set one of them)"
+            yield name, "cache:port", text
+        owner.setdefault(port, name)
+
+
+def placement(projects, hosts, is_fleet):
+    """Every project has the hosts it needs."""
+    runs = [name for name, host in hosts.items() if {"app", "worker"} & set(host["roles"])]
+    has_worker = any("worker" in host["roles"] for host in hosts.values())
+    members = {*hosts, *(host["address"] for host in hosts.values())} if is_fleet else ()
+    for name, project in projects.items():
+        for key in ("processes", "timers"):
+            if project[key] and not has_worker:
+                yield name, key, "expected a host with the role worker to run them, got none"
+        for key, _, entry in django_project_database.entries(project):
+            if entry["engine"] == "sqlite" and len(runs) > 1:
+                text = f"expected postgresql, since {len(runs)} hosts run the project"
+                yield name, f"{key}:engine", text
+            if entry["host"] in members:
+                text = "expected only for an external database (the role database says which host)"
+                yield name, f"{key}:host", text
+
+
+BETWEEN_PROJECTS = (users, databases, domains, programs)

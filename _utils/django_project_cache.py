@@ -1,0 +1,32 @@
+"""Cache of a project: engine, server and limits."""
+
+import hashlib
+
+REDIS_PORTS = (6380, 1000)
+
+
+def redis_port(name):
+    """The Redis port of a project: a fixed function of its name, between 6380 and 7379."""
+    first, count = REDIS_PORTS
+    return first + int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) % count
+
+
+def resolve(name, given, fleet, host):
+    """The cache (dict): ``local`` is on this host, ``managed`` is run by the formula."""
+    cache = {"engine": given["engine"], "local": False, "managed": False}
+    if given["engine"] != "redis":
+        return cache
+    server = fleet["cache_host"]
+    managed = not given["host"]
+    local = managed and (server is None or server["name"] == host["name"])
+    address = given["host"] or ("127.0.0.1" if local else server["address"])
+    return {
+        "engine": "redis",
+        "local": local,
+        "managed": managed,
+        "host": address,
+        "port": given["port"] or (redis_port(name) if managed else 6379),
+        "maxmemory": given["maxmemory"],
+        "policy": given["policy"],
+        "persistence": given["persistence"],
+    }

@@ -1,0 +1,47 @@
+"""Databases of a project: engine, name, role and where they are."""
+
+
+def resolve(name, alias, given, fleet, host, paths):
+    """A database (dict): ``local`` is on this host, ``managed`` is created by the formula."""
+    engine = given["engine"]
+    database = {"engine": engine, "alias": alias, "local": False, "managed": False}
+    database["options"] = dict(sorted(given["options"].items()))
+    if engine == "sqlite":
+        file = given["file"] or f"{alias}.sqlite3"
+        file = file if file.startswith("/") else f"{paths['shared']}/data/{file}"
+        return {**database, "name": file, "local": True}
+    if engine == "none":
+        return database
+    base = name.replace("-", "_")
+    own = base if alias == "default" else f"{base}_{alias}"[:63]
+    server = fleet["database_host"]
+    managed = not given["host"]
+    local = managed and (server is None or server["name"] == host["name"])
+    address = given["host"] or ("127.0.0.1" if local else server["address"])
+    database.update(
+        name=given["name"] or own,
+        user=given["user"] or own,
+        host=address,
+        port=given["port"] or (fleet["postgresql"]["port"] if managed else 5432),
+        local=local,
+        managed=managed,
+        extensions=list(given["extensions"]),
+        encoding=given["encoding"],
+        locale=given["locale"],
+        template=given["template"],
+    )
+    return database
+
+
+def entries(project):
+    """(key, alias, entry) of every database of a project's pillar."""
+    yield "database", "default", project["database"]
+    for alias, entry in project["databases"].items():
+        yield f"databases:{alias}", alias, entry
+
+
+def names(name, alias, entry):
+    """Name and role of a database, as the pillar gives them or as they are worked out."""
+    base = name.replace("-", "_")
+    own = base if alias == "default" else f"{base}_{alias}"[:63]
+    return entry["name"] or own, entry["user"] or own

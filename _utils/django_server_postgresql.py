@@ -1,0 +1,101 @@
+"""The PostgreSQL server of a host: settings, who is let in, databases of the projects."""
+
+import re
+
+import django_tuning
+
+
+def configuration(fleet, host, hosts, projects, system):
+    """What PostgreSQL's files say and which databases it has (dict); empty without a database."""
+    given = fleet["postgresql"]
+    databases, hba = [], [_hba_line(line) for line in given["hba"]]
+    clients = sorted(
+        item["address"]
+        for name, item in hosts.items()
+        if name != host["name"] and {"app", "worker"} & set(item["roles"])
+    )
+    addresses = ["127.0.0.1/32", "::1/128"] + [_single(address) for address in clients]
+    for name, project in projects.items():
+        for alias, database in project["databases"].items():
+            if not database["managed"]:
+                continue
+            databases.append(
+                {
+                    "project": name,
+                    "alias": alias,
+                    "name": database["name"],
+                    "owner": database["user"],
+                    "encoding": database["encoding"],
+                    "locale": database["locale"],
+                    "template": database["template"],
+                    "extensions": list(database["extensions"]),
+                }
+            )
+            for address in addresses:
+                hba.append(
+                    {
+                        "type": "host",
+                        "database": database["name"],
+                        "user": database["user"],
+                        "address": address,
+                        "method": "scram-sha-256",
+                        "options": "",
+                    }
+                )
+    if not databases:
+        return {}
+    version = given["version"] or system["postgresql"]["version"]
+    connections = given["max_connections"] or _connections(projects, len(clients))
+    shared = set(host["roles"]) != {"database"}
+    share = django_tuning.memory_share(given["memory_share"], shared, 50, 90)
+    settings = {
+        "listen_addresses": ",".join(["localhost", host["address"]] if clients else ["localhost"]),
+        "port": given["port"],
+        "max_connections": connections,
+        "password_encryption": "scram-sha-256",
+    }
+    memory = host["memory"] * share // 100
+    settings.update(django_tuning.postgresql(host["cores"], memory, connections))
+    settings.update(given["settings"])
+    return {
+        "version": version,
+        "packages": [item.format(version=version) for item in system["packages"]["postgresql"]],
+        "service": system["postgresql"]["service"],
+        "port": given["port"],
+        "config_dir": system["postgresql"]["config_dir"].format(version=version),
+        "settings": dict(sorted(settings.items())),
+        "hba": hba,
+        "databases": databases,
+    }
+
+
+def _connections(projects, clients):
+    """Connections that the projects' processes can hold at once and some more; at least 100."""
+    need = 0
+    for project in projects.values():
+        app = project["app"]
+        need += app["workers"] * (app["threads"] if app["worker_class"] == "gthread" else 1)
+        need += sum(process["count"] for process in project["processes"].values())
+    return max(100, -(-(need * max(clients, 1) + 20) // 10) * 10)
+
+
+def _hba_line(line):
+    words = line.split()
+    rest = words[3:]
+    address = ""
+    if words[0] != "local":
+        address = rest.pop(0) if rest else ""
+        if rest and re.fullmatch(r"[0-9.]+", rest[0]):
+            address = f"{address} {rest.pop(0)}"
+    return {
+        "type": words[0],
+        "database": words[1] if len(words) > 1 else "",
+        "user": words[2] if len(words) > 2 else "",
+        "address": address,
+        "method": rest[0] if rest else "",
+        "options": " ".join(rest[1:]),
+    }
+
+
+def _single(address):
+    return f"{address}/{128 if ':' in address else 32}"
