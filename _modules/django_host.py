@@ -11,12 +11,16 @@ import pathlib
 import pwd
 
 import django_access
+import django_departed
 import django_layout
 import django_postgresql
 import django_service
 import django_step_build
+import django_supervisor_manager
+import django_systemd
 import django_tools
 import jinja2
+from django_deployment import StepError
 from django_run import CommandError, run
 from salt.exceptions import CommandExecutionError
 
@@ -109,6 +113,49 @@ def _psql(server, database, script):
         "PGCONNECT_TIMEOUT": "10",
     }
     return run(argv, user="postgres", env=environment, stdin=script, timeout=120).stdout
+
+
+# Projects that left
+
+
+def stop_departed(test=False):
+    """
+    End programs and timers of projects that this host had and the pillar does not name for it any
+    more. Their data stays: releases, uploads, secrets, database and cache.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.stop_departed test=True
+    """
+    access = _access()
+    config = access.valid()
+    runs = config["projects"] if "django.app.project" in config["tiers"] else {}
+    names = django_departed.find(config["paths"]["srv"], runs)
+    changes, busy = {}, []
+    for name in names:
+        managers = (
+            django_systemd.Manager(name),
+            django_supervisor_manager.Manager(name, __salt__),
+        )
+        for manager in managers:
+            manager.test = True  # one that is not there is no error
+        if not test:
+            access.lock(name)
+        try:
+            changed, left = django_departed.stop(name, managers, test)
+        except (StepError, CommandError, OSError) as error:
+            raise CommandExecutionError(f"{name}: {django_access.as_step_error(error)}") from None
+        busy += left
+        if changed:
+            changes[name] = changed
+    comment = "Every project of this host is in its pillar."
+    if names:
+        comment = f"Not in the pillar of this host, so only their data is kept: {', '.join(names)}."
+    if busy:
+        comment += f" Still finishing their work: {', '.join(busy)}."
+    return {"changes": changes, "comment": comment}
 
 
 # Services

@@ -2,15 +2,13 @@
 States that put Django projects into production. Each names an outcome; ``project`` is a project's
 name below ``django:projects`` in the pillar. Those that stand for a management command also serve a
 layout of one's own, with ``settings`` (a settings module) and ``bin_env``, ``pythonpath``, ``env``,
-``runas``, ``cwd`` and ``timeout`` in its place, as the execution functions take them.
+``runas``, ``cwd`` and ``timeout`` in its place.
 
 .. code-block:: yaml
 
-    shop: release is live:
+    "shop: release is live":
       django.release_live:
         - project: shop
-        - require:
-          - django: "shop: database is migrated"
 """
 
 from salt.exceptions import CommandExecutionError
@@ -481,6 +479,18 @@ def pruned(name, project):
             - project: shop
     """
     return _apply(name, "django.prune", project=project)
+
+
+def departed_stopped(name):
+    """
+    No program and no timer runs of a project that the pillar does not name for this host any more.
+
+    .. code-block:: yaml
+
+        no strangers run:
+          django.departed_stopped: []
+    """
+    return _apply(name, "django.stop_departed")
 
 
 def database_present(name, project, alias="default"):

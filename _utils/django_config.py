@@ -322,6 +322,7 @@ def _config(fleet, host, hosts, projects, system):
         "django.process.supervisord": config["supervisord"],
         "django.app.project": runs,
         "django.web.nginx": config["nginx"],
+        "django.app.departed": True,
     }
     config["tiers"] = [name for name, present in tiers.items() if present]
     return config

@@ -6,6 +6,7 @@ the error message. A child never outlives the process that started it.
 
 import contextlib
 import ctypes
+import errno
 import functools
 import os
 import pathlib
@@ -14,7 +15,6 @@ import select
 import shlex
 import signal
 import subprocess
-import tempfile
 
 TAIL_LINES = 25
 BASE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -125,7 +125,7 @@ def run(
     if program is None:
         raise CommandError(argv, 127, "", f"the program {argv[0]!r} is not on this host")
     with contextlib.ExitStack() as stack:
-        given, out, err = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(3))
+        given, out, err = (stack.enter_context(_in_memory(name)) for name in ("in", "out", "err"))
         stdout, stderr = (err, err) if log else (out, err)
         given.write((stdin or "").encode())
         given.seek(0)
@@ -156,9 +156,7 @@ def run(
             texts.append(stream.read().decode(errors="replace"))
     if log:
         text = f"$ {shlex.join(argv)}\n{texts[1]}"
-        handle = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o640)
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(redact(text) if redact else text)
+        _append(log, redact(text) if redact else text)
     done = subprocess.CompletedProcess(argv, process.returncode, texts[0], texts[1])
     if reason or (check and done.returncode != 0):
         output = tail(done.stdout + "\n" + done.stderr)
@@ -166,6 +164,22 @@ def run(
             argv, done.returncode, output, reason or f"exit status {done.returncode}"
         )
     return done
+
+
+def _in_memory(name):
+    """An open file (binary) that takes nothing from the disk, which may be what is full."""
+    return os.fdopen(os.memfd_create(name), "w+b")
+
+
+def _append(log, text):
+    """Add to a log; what a command said is told without it where the disk is full."""
+    handle = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o640)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
 
 
 def _ends(process, timeout):

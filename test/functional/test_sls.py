@@ -286,7 +286,7 @@ def test_the_host_map_decides_what_a_host_gets(minion_opts):
         }
         for name in pillar["hosts"]
     }
-    shared = {"django.valid", "django.host", "django.host.secrets"}
+    shared = {"django.valid", "django.host", "django.host.secrets", "django.app.departed"}
     assert found["host1"] == {*shared, "django.database.postgresql"}
     assert "django.database.postgresql" not in found["host2"]
     assert found["host2"] > {*shared, "django.cache.redis", "django.web.nginx"}

@@ -50,7 +50,7 @@ class Visitors:
                 (self.answers if answer.status == 200 else self.failed).append(answer.text)
             except (OSError, http.client.HTTPException) as error:
                 self.failed.append(f"{time.strftime('%X')} {error!r}")
-            time.sleep(0.02)
+            time.sleep(0.05)
 
 
 @contextlib.contextmanager

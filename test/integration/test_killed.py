@@ -1,355 +1,234 @@
-"""Runs that are killed at any moment, power cuts, and services that stop during a release."""
+"""
+Runs that are killed before each thing that they do, and power cuts: visitors notice nothing, and
+one more run mends all.
+"""
 
-import contextlib
 import http.client
-import json
 import re
-import subprocess
 import time
 
 import pytest
 
 from test.hosts import boot
 
-from .guestbook import INDEX, ROOT, SOURCE, change, develop, no_failed_request, whoami
+from .faults import (
+    LOG,
+    MANAGERS,
+    assert_is_live,
+    is_well,
+    mend,
+    paused,
+    prepared,
+    release,
+    run_with,
+)
+from .guestbook import ROOT, no_failed_request, whoami
 from .machines import SITE, ensure
-from .server import Outcome, Server, put_checkout
 
 pytestmark = pytest.mark.timeout(900)
 
-WATCHER = "/root/kill_when.py"
-LOG = "/run/kill.log"
-PILLAR = """\
-django:
-  process_manager: %(manager)s
-  projects:
-    guestbook:
-      source: {path: /srv/src/guestbook}
-      settings: config.settings
-      health: {path: /healthz/, timeout: 15s}
-      writable: [work]
-      files:
-        /etc/guestbook.ini: {content: {release: {marker: '%(marker)s'}}}
-      env: {RELEASE_MARKER: '%(marker)s', DJANGO_TEST_ENDPOINTS: '1'}
-      processes:
-        idle: {command: sleep 1000, start_seconds: 1s}
-      tasks:
-        - {name: early, command: sleep 0.3, when: before}
-        - {name: late, command: sleep 0.3, when: after}
-"""
-# Starts a command on the host, and kills it as soon as a condition is met and some time has passed.
-KILL_WHEN = """\
-import glob, json, os, re, subprocess, sys, time
-
-ROOT, RUN = "/srv/django/guestbook", "/run/django/guestbook"
-condition, detail, delay, *command = sys.argv[1:]
-
-
-def text(path):
-    try:
-        with open(path, errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""
-
-
-def link(name):
-    return os.readlink(f"{ROOT}/{name}")
-
-
-def venvs():
-    return set(os.listdir(f"{ROOT}/venvs"))
-
-
-def releases():
-    return {path: json.loads(text(f"{path}/release.json") or "{}").get("stage")
-            for path in glob.glob(f"{ROOT}/releases/*")}
-
-
-def serving():
-    found = [text(path) for path in glob.glob("/proc/[0-9]*/cmdline")]
-    found = [re.search("/instances/([^/]+)/", line) for line in found if "bin/gunicorn" in line]
-    return {match.group(1) for match in found if match}
-
-
-def sockets():
-    return set(glob.glob(f"{RUN}/web-*.sock"))
-
-
-def refused():
-    return os.path.exists(f"{ROOT}/refused.json") and os.stat(f"{ROOT}/refused.json").st_ino
-
-
-def look():
-    return {"venvs": venvs(), "releases": releases(), "serving": serving(), "refused": refused(),
-            "socket": link("web.sock"), "live": link("live"), "current": link("current")}
-
-
-def new(what):
-    return {each for each in what() if each not in first[what.__name__]}
-
-
-def is_met():
-    if condition == "log":
-        return detail in text("/run/kill.log")
-    if condition == "venv":
-        return new(venvs)
-    if condition == "source":
-        return any(os.path.isdir(f"{path}/source") for path in new(releases))
-    if condition == "built":
-        stages = releases()
-        return any(stages[path] == "built" for path in new(releases))
-    if condition == "migrating":
-        return os.path.exists(f"{ROOT}/shared/work/{detail}")
-    if condition == "second web process":
-        return new(serving)
-    if condition == "socket":
-        return link("web.sock") != first["socket"]
-    if condition == "live":
-        return link("live") != first["live"]
-    if condition == "old web process gone":
-        return link("live") != first["live"] and not first["serving"] & serving()
-    if condition == "refused":
-        return refused() != first["refused"]
-    sys.exit(f"no such condition: {condition}")
-
-
-first = look()
-open("/run/kill.log", "w").close()
-output = open("/run/kill.out", "w")
-process = subprocess.Popen(command, stdout=output, stderr=output)
-end = time.monotonic() + 120
-while process.poll() is None and time.monotonic() < end:
-    if is_met():
-        time.sleep(float(delay))
-        break
-    time.sleep(0.01)
-process.kill()
-print(json.dumps({"ended": process.wait(), "switched": link("live") != first["live"]}))
-"""
-MIGRATION = """\
-import time
-
-from django.db import migrations
-
-
-def mark(apps, editor):
-    open("/srv/django/guestbook/shared/work/migrating", "w").close()
-    time.sleep(1)
-
-
-class Migration(migrations.Migration):
-    dependencies = [("guestbook", "0003_heartbeat")]
-    operations = [
-        migrations.RunSQL("CREATE TABLE extra (number integer)", "DROP TABLE extra"),
-        migrations.RunPython(mark, migrations.RunPython.noop),
-    ]
-"""
-# What a run is killed at: a condition of the watcher, its detail, seconds to let it go on, and what
-# the release brings beside its code and environment.
-STATES = (
-    ("source is fetched", 0, ""),
-    ("packages are installed", 0, "idna==3.10"),
-    ("release is built", 0, ""),
-    ("release is configured", 0, ""),
-    ("release is checked", 0.4, ""),
-    ("static files are published", 0, ""),
-    ("database is migrated", 0.1, "migration"),
-    ("first tasks are done", 0, ""),
-    ("tasks before the switch are done", 0.1, ""),
-    ("superuser is there", 0, ""),
-    ("release is live", 0.2, ""),
-    ("processes run", 0.4, ""),
-    ("what runs is verified", 0, ""),
-    ("tasks after the switch are done", 0.1, ""),
-    ("old releases are gone", 0, ""),
+# Not fit to be done twice in the same tree; a part of it is done by a child of its own.
+BUILD = {"build": "mkdir built && (sleep 0.6; mkdir built/late) && mv built/late built/done"}
+PACKAGES = {"packages": True}
+# Checks are the first of a release, then come static files and migrations.
+PROJECT_TASK = r"bin/python', '-'\]"
+WEB = "guestbook.web.*(conf|service)'"
+# The state that is killed, what it is about to do, when exactly, and what the release brings.
+POINTS = (
+    ("source is fetched", "os.mkdir", f"{ROOT}/releases/", {}, {}),
+    ("source is fetched", "os.rename", "/release.json'", {}, {}),
+    ("packages are installed", "subprocess.Popen", "'venv', '--no-project'", {}, PACKAGES),
+    ("packages are installed", "subprocess.Popen", "'pip', 'install'", {"delay": 0.3}, PACKAGES),
+    ("packages are installed", "os.rename", "..django-formula.json", {}, PACKAGES),
+    ("packages are installed", "os.rename", "/venv'", {}, PACKAGES),
+    ("release is built", "os.rename", "/release.json'", {"count": 3}, {}),
+    ("release is built", "subprocess.Popen", "mkdir built", {"delay": 0.3}, BUILD),
+    ("release is built", "subprocess.Popen", "compileall", {"delay": 0.05}, {}),
+    ("release is built", "os.rename", "/release.json'", {"count": 4}, BUILD),
+    ("release is configured", "os.rename", "/environment'", {}, {}),
+    ("release is configured", "os.rename", "/etc/guestbook.ini'", {}, {}),
+    ("release is configured", "os.rename", "/instance.json'", {}, {}),
+    ("release is checked", "subprocess.Popen", PROJECT_TASK, {"delay": 0.2}, {}),
+    ("release is checked", "os.rename", "/instance.json'", {"count": 2}, {}),
+    (
+        "static files are published",
+        "subprocess.Popen",
+        PROJECT_TASK,
+        {"count": 2, "delay": 0.2},
+        {},
+    ),
+    (
+        "database is migrated",
+        "subprocess.Popen",
+        PROJECT_TASK,
+        {"count": 3, "delay": 0.9},
+        {"migration": "before"},
+    ),
+    ("database is migrated", "os.rename", "/instance.json'", {"count": 3}, {}),
+    ("first tasks are done", "open", "/first.json'", {}, {}),
+    ("tasks before the switch are done", "os.rename", "/tasks.json'", {}, {}),
+    (
+        "superuser is there",
+        "subprocess.Popen",
+        PROJECT_TASK,
+        {"count": 3, "delay": 0.3},
+        {"admin": "chief"},
+    ),
+    ("release is live", "os.rename", WEB, {}, {}),
+    ("release is live", "socket.connect", "/run/django/guestbook/web-", {}, {}),
+    ("release is live", "os.symlink", "/.web.sock", {}, {}),
+    ("release is live", "os.rename", "/web.sock'", {}, {}),
+    ("release is live", "os.symlink", "/.current", {}, {}),
+    ("release is live", "os.symlink", "/.live", {}, {}),
+    ("release is live", "os.rename", "/live'", {}, {}),
+    ("release is live", "os.remove", WEB, {}, {}),
+    ("release is live", "os.remove", "/run/django/guestbook/web-", {}, {}),
+    ("release is live", "os.rename", "/history.json'", {}, {}),
+    ("processes run", "os.rename", "guestbook.idle.*(conf|service)'", {}, {}),
+    ("what runs is verified", "open", r"'/proc/\d+/environ'", {}, {}),
+    (
+        "late migrations are applied",
+        "subprocess.Popen",
+        PROJECT_TASK,
+        {"count": 3, "delay": 0.9},
+        {"migration": "after"},
+    ),
+    ("tasks after the switch are done", "os.rename", "/tasks.json'", {"count": 2}, {}),
+    ("old releases are gone", "shutil.rmtree", f"{ROOT}/releases/", {"delay": 0.01}, {}),
 )
-MOMENTS = (
-    ("venv", "", 0.3, "idna==3.7"),
-    ("source", "", 0, ""),
-    ("built", "", 0, ""),
-    ("migrating", "migrating", 0.2, "migration"),
-    ("second web process", "", 0, ""),
-    ("socket", "", 0, ""),
-    ("live", "", 0, ""),
-    ("old web process gone", "", 0, ""),
+ROLLBACKS = (  # what it is about to do, and the call that comes next
+    ("os.rename", "/refused.json'", "state.apply"),
+    ("os.rename", WEB, "state.apply"),
+    ("os.rename", WEB, "django.rollback"),
+    ("os.symlink", "/.web.sock", "django.rollback"),
+    ("os.symlink", "/.current", "state.apply"),
+    ("os.remove", WEB, "state.apply"),
 )
-ROLLBACKS = (
-    ("refused", 0, "state.apply"),
-    ("second web process", 0, "state.apply"),
-    ("refused", 0, "django.rollback"),
-    ("live", 0, "state.apply"),
+POWER_CUTS = (
+    ("subprocess.Popen", "'pip', 'install'", 0.2, PACKAGES),
+    ("os.symlink", "/.web.sock", 0, {}),
+    ("os.symlink", "/.current", 0, {}),
+    ("os.remove", WEB, 0, {}),
 )
-MANAGERS = ["supervisord", "systemd"]
 
 
 @pytest.fixture(scope="module", params=MANAGERS)
-def server(request):
+def site(request):
     """The example site under a process manager, with a release to begin with."""
     with boot(f"int-killed-{request.param}", image=ensure(SITE)) as host:
-        put_checkout(host)
-        server = Server(host)
-        develop(server)
-        host.write(WATCHER, KILL_WHEN)
-        server.manager, server.number, server.headline = request.param, 0, "It works."
-        release(server)
-        server.apply()
-        yield server
+        yield prepared(host, request.param)
+
+
+@pytest.fixture
+def server(site):
+    """The site with the newest release serving, whatever the test before left behind."""
+    if not is_well(site):
+        mend(site)
+    return site
 
 
 def share(server, points):
     """Every second point: the other host proves the rest."""
-    return points[MANAGERS.index(server.manager) :: len(MANAGERS)]
+    return points[MANAGERS.index(server.written["manager"]) :: len(MANAGERS)]
 
 
-def release(server, extra=""):
-    """Prepare another release: its code, its environment and, if told, a package or migration."""
-    server.number += 1
-    headline = f"Release {server.number}."
-    change(server, INDEX, server.headline, headline)
-    server.headline = headline
-    server.pillar(PILLAR % {"manager": server.manager, "marker": f"m{server.number}"})
-    if extra == "migration":
-        server.host.write(f"{SOURCE}/guestbook/migrations/0004_extra.py", MIGRATION)
-    elif extra:
-        server.run(f"{server.git} checkout -q v1 requirements.txt")
-        server.run(f"echo {extra} >>{SOURCE}/requirements.txt")
+def kill(server, event, at, words="state.apply", **fault):
+    """A run of Salt that is killed."""
+    done = run_with(server, event, at, words, **fault)
+    assert done.returncode in (-9, 137), f"not killed ({done.returncode}):\n{done.stdout[-3000:]}"
 
 
-def kill_when(server, condition, detail="", delay=0, words=("state.apply",)):
-    """Start a command of Salt and kill it; whether it had switched to another instance."""
-    command = ["salt-call", *words, f"--log-file={LOG}", "--log-file-level=info"]
-    argv = ["python3", WATCHER, condition, detail, str(delay), *command]
-    told = json.loads(server.run(argv, timeout=150).stdout)
-    shown = f"{condition} {detail}: {told}\n{server.host.read('/run/kill.out')[-3000:]}"
-    assert told["ended"] == -9, f"not killed: {shown}"
-    return told["switched"]
+def kill_releases(server, points):
+    """Kill releases, by turns the run alone and all that it has started with it."""
+    for number, (state, event, at, how, brings) in enumerate(points):
+        release(server, **{"build": "true", **brings})
+        try:
+            with no_failed_request(server):
+                kill(server, event, at, **how, tree=bool(number % 2))
+                running = re.findall(r"Running state \[guestbook: ([^]]+)\]", server.host.read(LOG))
+                assert running[-1] == state, "it was killed elsewhere"
+                server.apply()
+            assert_is_live(server)
+            if brings == BUILD:
+                assert server.host.exists(f"{ROOT}/current/source/built/done")
+                assert not server.host.exists(f"{ROOT}/current/source/built/late")
+        except AssertionError as error:
+            raise AssertionError(f"killed in {state} at {event} {at} {how}: {error}") from error
 
 
-def assert_serves(server, headline, marker):
-    text = server.host.get("/").text
-    assert headline in text, f"not {headline} but {re.findall('Release [0-9]+', text)}"
-    assert whoami(server)["release_marker"] == marker
-    assert f"marker = {marker}" in server.host.read("/etc/guestbook.ini")
-    history = json.loads(server.host.read(f"{ROOT}/history.json"))["entries"]
-    assert history[-1]["instance"] == server.live()[1], "that it serves is noted"
+def test_every_state_of_a_release_is_killed(server):
+    ids = [result["__id__"] for result in server.apply().results]
+    first = ids.index("guestbook: source is fetched")
+    last = ids.index("guestbook: old releases are gone")
+    states = {name.removeprefix("guestbook: ") for name in ids[first : last + 1]}
+    assert states == {state for state, *_ in POINTS}
+    assert len(POINTS) > 30
 
 
-def kill_a_release(server, condition, detail, delay, extra):
-    """Kill a release; one more run, with nothing done by hand, completes it."""
-    point = f"{condition} {detail} {delay} ({server.manager})"
-    release(server, extra)
-    try:
-        with no_failed_request(server):
-            kill_when(server, condition, detail, delay)
+def test_release_killed_before_each_thing_it_does_until_it_is_checked(server):
+    kill_releases(server, share(server, POINTS[:16]))
+
+
+def test_release_killed_before_each_thing_it_does_until_it_serves(server):
+    kill_releases(server, share(server, POINTS[16:26]))
+
+
+def test_release_killed_before_each_thing_it_does_until_the_end(server):
+    kill_releases(server, share(server, POINTS[26:]))
+
+
+def test_rollback_killed_before_each_thing_it_does(server):
+    for number, (event, at, then) in enumerate(share(server, ROLLBACKS)):
+        if not is_well(server):
+            server.call("django.release_allow", "guestbook")
             server.apply()
-        assert_serves(server, server.headline, f"m{server.number}")
-        again = server.apply()
-        assert again.changed == [], again.told()
-    except AssertionError as error:
-        raise AssertionError(f"killed at {point}: {error}") from error
-
-
-def test_release_killed_at_every_state(server):
-    points = share(server, STATES)
-    for state, delay, extra in points:
-        kill_a_release(server, "log", f"Running state [guestbook: {state}]", delay, extra)
-    assert len(points) >= 7
-
-
-def test_release_killed_within_a_step(server):
-    points = share(server, MOMENTS)
-    for point in points:
-        kill_a_release(server, *point)
-    assert len(points) == 4
-
-
-def test_rollback_killed(server):
-    headline, marker = server.headline, f"m{server.number}"
-    for condition, delay, then in share(server, ROLLBACKS):
+        headline, marker = server.headline, server.written["marker"]
         release(server)
         server.apply()
         try:
             with no_failed_request(server):
-                kill_when(server, condition, "", delay, ("django.rollback", "guestbook"))
+                kill(server, event, at, "django.rollback guestbook", tree=bool(number % 2))
                 if then == "django.rollback":
-                    server.call("django.rollback", "guestbook")
+                    server.run("salt-call django.rollback guestbook")
                 else:
                     server.apply()
-            assert_serves(server, headline, marker)
-            again = server.apply()
-            assert again.changed == [], again.told()
+            if "refused" in at:
+                assert_is_live(server)
+            else:
+                assert headline in server.host.get("/").text
+                assert whoami(server)["release_marker"] == marker
+                assert f"marker = {marker}" in server.host.read("/etc/guestbook.ini")
+                assert server.apply().changed == []
         except AssertionError as error:
-            point = f"{condition}, then {then} ({server.manager})"
-            raise AssertionError(f"rollback killed at {point}: {error}") from error
+            raise AssertionError(f"killed at {event} {at}, then {then}: {error}") from error
 
 
-# Power cuts, and services that stop
-
-
-def start_a_release(server, state):
-    """Begin a run, and wait until it comes to a state."""
-    release(server)
-    server.run(f"rm -f {LOG}")
-    words = f"--log-file={LOG} --log-file-level=info --log-level=warning --out=json"
-    process = server.host.start(
-        f"exec salt-call state.apply {words}", stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    seen = f"grep -qsF 'Running state [guestbook: {state}]' {LOG}"
-    server.run(["timeout", "120", "sh", "-c", f"until {seen}; do sleep 0.02; done"])
-    return process
-
-
-def wait_until_it_answers(server, seconds=60):
-    """The release marker that visitors get, once they get an answer."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
-            return whoami(server)["release_marker"]
-        time.sleep(0.5)
-    raise AssertionError(f"no answer within {seconds} s")
-
-
-def converge(server):
-    """One run is enough, and nothing has to be allowed for it."""
-    server.apply()
-    assert_serves(server, server.headline, f"m{server.number}")
-    again = server.apply()
-    assert again.changed == [], again.told()
+# Without power
 
 
 def test_power_cut_during_a_release(server):
-    state = {"supervisord": "release is live", "systemd": "release is checked"}[server.manager]
-    process = start_a_release(server, state)
-    server.host.power_cut()
-    process.communicate()
-    server.host.power_on()
-    assert wait_until_it_answers(server) in (f"m{server.number - 1}", f"m{server.number}")
-    converge(server)
+    for event, at, delay, brings in share(server, POWER_CUTS):
+        old = server.live()[0]
+        release(server, **brings)
+        process = paused(server, event, at, delay, 60)
+        server.host.power_cut()
+        process.wait(30)
+        server.host.power_on()
+        answer = answer_after_boot(server)
+        assert answer["release"] in answer["code_directory"]
+        is_old = answer["release"] == old
+        assert is_old == (answer["release_marker"] != server.written["marker"])
+        with no_failed_request(server):
+            server.apply()
+        assert_is_live(server)
 
 
-def service_stops(server, service):
-    """A service stops while a release is built: the old one answers again once it is back."""
-    old = f"m{server.number}"
-    process = start_a_release(server, "release is built")
-    server.run(["systemctl", "stop", service])
-    stdout, stderr = process.communicate(timeout=300)
-    log = server.host.read(LOG)
-    assert "Traceback" not in stdout + stderr + log
-    outcome = Outcome(process.returncode, stdout, stderr)
-    server.run(["systemctl", "start", service])
-    marker = wait_until_it_answers(server)
-    assert marker == (old if outcome.failed else f"m{server.number}"), outcome.told()
-    assert server.host.get("/healthz/").status == 200
-    assert "release_allow" not in stdout, outcome.told()
-    converge(server)
-    return outcome
-
-
-def test_postgresql_stops_during_a_release(server):
-    outcome = service_stops(server, "postgresql")
-    assert outcome.failed, "a release cannot be migrated without its database"
-
-
-def test_redis_stops_during_a_release(server):
-    service_stops(server, "redis-server@guestbook")
+def answer_after_boot(server):
+    """The first answer of the site, which nobody helps."""
+    end = time.monotonic() + 60
+    while True:
+        try:
+            return whoami(server)
+        except (OSError, http.client.HTTPException, ValueError):
+            assert time.monotonic() < end, "the site does not answer by itself"
+            time.sleep(0.2)

@@ -192,3 +192,31 @@ def test_change_of_one_leaves_the_others_alone(server):
         assert server.live(name) == before[name]
         assert server.host.pids(f"web-{before[name][1]}") == pids[name]
     assert server.live("second")[0] == before["second"][0]
+
+
+def test_projects_that_leave_the_pillar_stop_and_come_back_as_they_were(server):
+    left = {name: server.live(name) for name in PROJECTS[1:]}
+    entries = server.psql("SELECT message FROM guestbook_entry", "second")
+    pillar = PILLAR[: PILLAR.index("    second:")]
+    server.pillar(pillar)
+    predicted = server.predict()
+    outcome = server.apply()
+    assert outcome.changed == predicted.changed
+    assert "projects that left the pillar do not run" in outcome.changed
+    for name in left:
+        assert not server.host.pids(f"/{name}/instances/"), name
+        assert name in outcome.comment("projects that left the pillar do not run")
+        assert server.live(name) == left[name], "its releases are kept"
+    assert not server.host.exists("/etc/cron.d/django-second")
+    assert "second." not in server.run("supervisorctl status", check=False).stdout
+    assert "third." not in server.run("systemctl list-units --all --plain 'third.*'").stdout
+    assert server.host.get("/", host=domain("guestbook")).status == 200
+    assert server.psql("SELECT message FROM guestbook_entry", "second") == entries
+    server.assert_settled()
+
+    server.pillar(PILLAR)
+    server.apply()
+    for name in left:
+        assert Browser(server.host, domain(name)).get("/").status_code == 200
+    assert server.live("third") == left["third"]
+    server.assert_settled()

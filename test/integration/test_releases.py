@@ -206,6 +206,30 @@ def test_release_that_is_not_healthy(server):
     server.assert_settled()
 
 
+def test_start_that_hangs(server):
+    server.pillar(
+        PILLAR.replace("/healthz/}", "/healthz/, timeout: 6s}") % (f"path: {SOURCE}", "third")
+    )
+    server.apply()
+    server.run(f"sed -i '1i import time; time.sleep(600)' {SOURCE}/config/wsgi.py")
+    outcome = assert_refused(server, "/healthz/", "waited 6 s")
+    assert outcome.failed[0] == "guestbook: release is live"
+    assert not server.host.pids(f"web-(?!{server.live()[1]})"), "it is not left behind"
+    restore(server)
+    server.apply()
+    server.assert_settled()
+
+
+def test_settings_that_are_not_fit_to_go_live(server):
+    server.run(
+        f"echo 'DEBUG = True; SECRET_KEY = \"django-insecure-x\"' >>{SOURCE}/config/settings.py"
+    )
+    outcome = assert_refused(server, "DEBUG is on in config.settings", "SECRET_KEY")
+    assert outcome.failed[0] == "guestbook: release is checked"
+    restore(server)
+    server.apply()
+
+
 def test_package_that_does_not_exist(server):
     server.run(f"echo 'no-such-package-anywhere==1.0' >>{SOURCE}/requirements.txt")
     assert_refused(server, "no-such-package-anywhere")

@@ -34,6 +34,7 @@ def test_a_small_pillar_gives_a_whole_server(resolve_project):
         "django.process.supervisord",
         "django.app.project",
         "django.web.nginx",
+        "django.app.departed",
     ]
     assert config["host"]["roles"] == ["app", "web", "worker", "database", "cache"]
     assert config["postgresql"]["version"] == "15"
@@ -351,12 +352,14 @@ def test_fleet_each_host_gets_its_tiers_and_neighbours(resolve):
         "django.process.supervisord",
         "django.app.project",
         "django.web.nginx",
+        "django.app.departed",
     ]
     assert database["tiers"] == [
         "django.valid",
         "django.host",
         "django.database.postgresql",
         "django.cache.redis",
+        "django.app.departed",
     ]
     assert web["projects"]["shop"]["databases"]["default"]["host"] == "10.0.0.21"
     assert database["projects"]["shop"]["databases"]["default"]["host"] == "127.0.0.1"

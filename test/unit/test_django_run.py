@@ -5,6 +5,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import django_run
@@ -117,6 +118,12 @@ def test_log_gets_the_command_and_all_output(tmp_path):
     run(["echo", "more"], log=log)
     assert done.stdout == ""
     assert log.read_text() == "$ sh -c 'echo out; echo err >&2'\nout\nerr\n$ echo more\nmore\n"
+
+
+def test_failure_is_told_where_the_disk_is_full(monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", "/no/room")
+    with pytest.raises(CommandError, match="No space left on device"):
+        run(["sh", "-c", "echo No space left on device >&2; exit 1"], log="/dev/full")
 
 
 def test_build_environment_takes_proxies_and_certificates_only(monkeypatch):

@@ -66,3 +66,11 @@ def test_failure_names_the_project_s_file_and_line(tmp_path, apps, error, line):
 def test_failure_elsewhere_shows_the_way_there(tmp_path):
     told, lines = answer(tmp_path, "import toolbox\n\n\ntoolbox.fail()\n")
     assert lines.index("apps.py") < lines.index("toolbox.py") < lines.index("LookupError: no tool")
+
+
+def test_failure_outside_of_the_project_is_told_in_a_sentence(tmp_path):
+    away = "class OperationalError(Exception):\n    pass\n\n\nraise OperationalError('refused')\n"
+    told, lines = answer(tmp_path, away)
+    assert told["error"] == "OperationalError: refused"
+    assert told["passing"]
+    assert "Traceback" not in lines

@@ -86,7 +86,8 @@ def main():
         answer["error"] = f"{type(error).__name__}: {error}"
         answer["where"] = _place(error, trace.stack)
         answer["passing"] = _may_pass(error)
-        print("".join(trace.format()), file=sys.stderr)
+        if not answer["passing"]:  # what lies outside is told by its message
+            print("".join(trace.format()), file=sys.stderr)
         status = 1
     answer_to.write(json.dumps(answer) + "\n")
     answer_to.close()

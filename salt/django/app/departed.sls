@@ -1,0 +1,21 @@
+# Leaves behind no running program and no timer of a project that the pillar does not name for this
+# host any more. Its releases, uploads, secrets, database and cache stay: put back into the pillar, it
+# is as it was. It comes last, when the front door does not ask for such a project any more.
+{%- set django = salt['django.config']() %}
+
+include:
+  - django.valid
+
+{%- if django.valid %}
+{%- if django.nginx %}
+  - django.web.nginx
+{%- endif %}
+
+projects that left the pillar do not run:
+  django.departed_stopped:
+    - require:
+      - django: the pillar is valid
+{%- if django.nginx %}
+      - sls: django.web.nginx
+{%- endif %}
+{%- endif %}

@@ -1,0 +1,68 @@
+"""Projects that are not in the pillar any more: what of them is ended, and what is said of it."""
+
+import django_departed
+import pytest
+
+WEB = "shop.web.0123456789ab-0123456789ab"
+JOBS = "shop.jobs.0123456789ab-0123456789ab"
+FAILED = "shop.mail.0123456789ab-0123456789ab"
+
+
+class Manager:
+    """A process manager whose programs end when they are told to, but for those at work."""
+
+    def __init__(self, *running, failed=(), at_work=()):
+        self.found = {name: {"pid": 1, "leaving": False} for name in running}
+        self.found |= {name: {"pid": 0, "leaving": False} for name in failed}
+        self.at_work = at_work
+
+    def programs(self):
+        return dict(self.found)
+
+    def dismiss(self, name):
+        self.found[name] = {"pid": int(name in self.at_work), "leaving": True}
+
+    def stop(self, name, timeout):
+        del self.found[name]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch, tmp_path):
+    monkeypatch.setattr(django_departed, "CRON", tmp_path)
+    monkeypatch.setattr(django_departed, "LEAVE_SECONDS", 0.1)
+
+
+def test_only_projects_with_a_folder_that_are_not_known(tmp_path):
+    for name in ("shop/instances", "blog/instances", "lost+found"):
+        (tmp_path / name).mkdir(parents=True)
+    assert django_departed.find(tmp_path, {"blog": {}}) == ["shop"]
+    assert django_departed.find(tmp_path / "none", {}) == []
+
+
+def test_programs_of_all_managers_and_timers_end(tmp_path):
+    (tmp_path / "django-shop").write_text("* * * * * root true\n")
+    managers = Manager(WEB, failed=[FAILED]), Manager(JOBS)
+    wanted = {"stopped": sorted([WEB, FAILED, JOBS]), "timers": [str(tmp_path / "django-shop")]}
+    assert django_departed.stop("shop", managers, test=True) == (wanted, [])
+    assert (tmp_path / "django-shop").exists() and managers[0].found
+    assert django_departed.stop("shop", managers) == (wanted, [])
+    assert not any(manager.found for manager in managers)
+    assert not (tmp_path / "django-shop").exists()
+    assert django_departed.stop("shop", managers) == ({}, [])
+
+
+def test_program_at_work_is_forgotten_by_a_later_run():
+    manager = Manager(JOBS, at_work=[JOBS])
+    assert django_departed.stop("shop", [manager]) == ({"stopped": [JOBS]}, [JOBS])
+    assert django_departed.stop("shop", [manager]) == ({}, [JOBS])
+    manager.found[JOBS]["pid"] = 0
+    assert django_departed.stop("shop", [manager], test=True) == ({"ended": [JOBS]}, [])
+    assert django_departed.stop("shop", [manager]) == ({"ended": [JOBS]}, [])
+    assert manager.found == {}
+
+
+def test_units_of_others_are_left_alone():
+    manager = Manager("dbus.org.freedesktop", "shop.web")
+    assert django_departed.stop("dbus", [manager]) == ({}, [])
+    assert django_departed.stop("shop", [manager]) == ({}, [])
+    assert len(manager.found) == 2
