@@ -222,21 +222,27 @@ def test_rollback_while_the_database_is_stopped(server):
 
 
 @only("supervisord")
-def test_rollback_to_a_release_whose_environment_is_damaged(server):
+def test_rollback_to_a_release_that_is_damaged(server):
     listing = f"ls -l /etc/supervisor/conf.d {ROOT} {ROOT}/instances /run/django/guestbook"
+    old = server.live()
+    venv = server.run(["readlink", "-f", f"{ROOT}/current/venv"]).stdout.strip()
+    release(server, packages=True)
+    server.apply()
+    before = server.run(f"cp -a {venv} /root/kept; {listing}").stdout
     for damage in ("rm {}/bin/python", "rm -r {}/lib/python3*/*/redis-*.dist-info", "rm -r {}"):
-        old = server.live()
-        venv = server.run(["readlink", "-f", f"{ROOT}/current/venv"]).stdout.strip()
-        release(server, packages=True)
-        server.apply()
+        assert server.call("django.rollback", "guestbook", "test=True")["changes"]
         server.run(damage.format(venv))
-        before = server.run(listing).stdout
         done = server.run("salt-call django.rollback guestbook 2>&1", check=False)
         assert done.returncode != 0
         assert f"Release {old[0]} cannot serve: its environment {venv}" in done.stdout
         assert "Nothing was changed" in done.stdout
         assert server.run(listing).stdout == before
-        assert_is_live(server)
+        server.run(f"rm -rf {venv} && cp -a /root/kept {venv}")
+    server.run(f"rm -r /root/kept; echo '# by hand' >>{ROOT}/releases/{old[0]}/source/manage.py")
+    done = server.run("salt-call django.rollback guestbook 2>&1", check=False)
+    assert done.returncode != 0
+    assert f"Release {old[0]} cannot serve: it is not as it was built" in done.stdout
+    assert_is_live(server)
 
 
 # Records and links that are lost

@@ -85,7 +85,7 @@ POINTS = (
     ("release is live", "os.remove", "/run/django/guestbook/web-", {}, {}),
     ("release is live", "os.rename", "/history.json'", {}, {}),
     ("processes run", "os.rename", "guestbook.idle.*(conf|service)'", {}, {}),
-    ("what runs is verified", "open", r"'/proc/\d+/environ'", {}, {}),
+    ("what runs is verified", "open", r"'/proc/\d\d+/environ'", {}, {}),
     (
         "late migrations are applied",
         "subprocess.Popen",
