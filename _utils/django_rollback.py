@@ -26,7 +26,8 @@ REVERSE_TIMEOUT = 3600
 def choose(deployment, wanted=None):
     """
     The instance (str) to go back to: the newest that has served before the live one, or the newest
-    of the release whose id begins with ``wanted``. A StepError when it is damaged.
+    of the release whose id begins with ``wanted`` (str, or int where Salt took the digits of a
+    command line for a number). A StepError when it is damaged.
     """
     layout, live = deployment.layout, deployment.layout.live_instance()
     if live is None:
@@ -34,8 +35,8 @@ def choose(deployment, wanted=None):
     served = dict.fromkeys(entry["instance"] for entry in reversed(layout.served()))
     there = [name for name in served if layout.instance(name).is_dir()]
     others = [name for name in there if name != live]
-    if wanted:
-        others = [name for name in others if name.startswith(wanted)]
+    if wanted not in (None, ""):
+        others = [name for name in others if _begins_with(name, wanted)]
     else:
         # Not to one that an operator has gone back from.
         left = {name for entry in layout.refusals() for name in entry.get("left", [])}
@@ -43,12 +44,28 @@ def choose(deployment, wanted=None):
     good = sorted({layout.release_of(name) for name in there if not _damage(layout, name)})
     known = f"these have served and are still here: {', '.join(good) or 'none'}"
     if not others:
-        raise StepError(f"No release {wanted + '… ' if wanted else ''}to go back to; {known}")
+        raise StepError(f"No release {f'{wanted}… ' if wanted else ''}to go back to; {known}")
     damage = _damage(layout, others[0])
     if damage:
         release = layout.release_of(others[0])
         raise StepError(f"Release {release} cannot serve: {damage}. Nothing was changed; {known}")
     return others[0]
+
+
+def _begins_with(name, wanted):
+    """Whether a name begins with a text, or with digits that YAML reads as that number."""
+    if isinstance(wanted, str):
+        return name.startswith(wanted)
+    starts = (name[:length] for length in range(1, django_layout.DIGEST_LENGTH + 1))
+    return any(_as_number(start) == wanted for start in starts)
+
+
+def _as_number(digits):
+    if not digits.isdecimal():
+        return None
+    if digits[0] == "0" and len(digits) > 1:  # octal, or no number at all
+        return None if {*digits} & {"8", "9"} else int(digits, 8)
+    return int(digits)
 
 
 def _damage(layout, instance):
