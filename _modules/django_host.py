@@ -69,7 +69,7 @@ def ensure_database(project, alias="default", test=False):
         steps = _database_steps(server, wanted, password, test)
         changes = {wanted["name"]: [words for words, _, _ in steps]} if steps else {}
         if test or not steps:
-            words = "would be mended" if steps else "is as wanted"
+            words = "would be made as wanted" if steps else "is as wanted"
             return {"changes": changes, "comment": f"Database {wanted['name']} {words}."}
         for where, database in (("server", "postgres"), ("database", wanted["name"])):
             statements = [statement for _, statement, place in steps if place == where]
@@ -82,7 +82,7 @@ def ensure_database(project, alias="default", test=False):
     if left:
         words = "; ".join(words for words, _, _ in left)
         raise CommandExecutionError(f"After the change PostgreSQL still lacks: {words}")
-    return {"changes": changes, "comment": f"Database {wanted['name']} is mended."}
+    return {"changes": changes, "comment": f"Database {wanted['name']} is as wanted now."}
 
 
 def _database_steps(server, wanted, password, test=False):

@@ -35,11 +35,14 @@ class StepError(Exception):
     blames_release
         Whether the release itself is the cause, as far as can be told: the same release would fail
         again. False for what may pass by itself (network, disk, a database that is down).
+    answers
+        Of a task in the project's Python: what the tasks before it have answered (dict).
     """
 
-    def __init__(self, message, blames_release=False):
+    def __init__(self, message, blames_release=False, answers=None):
         super().__init__(message)
         self.blames_release = blames_release
+        self.answers = answers or {}
 
 
 class Outcome(NamedTuple):
@@ -372,7 +375,7 @@ class Deployment:
             )
         except django_tasks.TaskError as error:
             text = self.redact(f"{failure}. {error}")
-            raise StepError(text, blames_release=error.blames_project) from None
+            raise StepError(text, error.blames_project, error.answers) from None
 
     def environment_of(self, instance):
         """Environment variables (dict of str) that an instance has on the disk."""

@@ -6,6 +6,10 @@ import time
 
 POLL_SECONDS = 0.1
 REQUEST_TIMEOUT = 10
+HINTS = {
+    400: " (does ALLOWED_HOSTS in the settings have it?)",
+    404: " (health:path in the pillar says what to ask for)",
+}
 NO_ANSWER = "no answer"  # how the reason begins when the process does not answer at all
 
 
@@ -52,7 +56,10 @@ def ask(path, health, timeout=REQUEST_TIMEOUT):
     if status in health["status"]:
         return None
     wanted = ", ".join(str(code) for code in health["status"])
-    return f"GET {health['path']} with Host {health['host']} answered {status}, expected {wanted}"
+    return (
+        f"GET {health['path']} with Host {health['host']} answered {status}, expected {wanted}"
+        f"{HINTS.get(status, '')}"
+    )
 
 
 def wait(path, health, alive=lambda: None):

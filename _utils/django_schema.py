@@ -212,15 +212,17 @@ def _named(node, value, path, errors, hidden):
             count = len(errors)
             name = _visit(names, key, below, errors, False)
             if len(errors) > count:
-                continue
+                name = None
         elif not isinstance(key, str):
             errors.append(f"{below}: expected a name, got {got(key)} (put it in quotes)")
-            continue
+            name = None
         else:
             name = key
-        if name in result:
+        if name is not None and name in result:
             errors.append(f"{below}: expected every name once, got this one again")
-        result[name] = _visit(node["value"], item, below, errors, hidden)
+        checked = _visit(node["value"], item, below, errors, hidden)  # whatever its name is
+        if name is not None:
+            result[name] = checked
     return result
 
 

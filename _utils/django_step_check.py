@@ -5,6 +5,7 @@ from django_deployment import Outcome, StepError, unless_held
 
 CHECK_TIMEOUT = 300
 LEVELS = {"error": 40, "warning": 30}
+VENDORS = {"postgresql": "PostgreSQL", "mysql": "MySQL", "sqlite": "SQLite"}
 
 
 @unless_held
@@ -24,10 +25,19 @@ def check(deployment):
         tasks.append({"do": "check", "deploy": rules["deploy_check"]})
     if deployment.project["migrate"]["enabled"]:
         tasks.append(django_database.question(deployment))
-    answer = deployment.django(tasks, CHECK_TIMEOUT, "The release does not start")
-    problems = _unfit(deployment, answer)
+    try:
+        answer, failure = (
+            deployment.django(tasks, CHECK_TIMEOUT, "The release does not start"),
+            None,
+        )
+    except StepError as error:
+        answer, failure = error.answers, error
+    # Settings that are unfit are often why the database cannot be asked, and say more.
+    problems = _unfit(deployment, answer) if "inspect" in answer else []
     if problems:
         raise StepError(deployment.redact("\n".join(problems)), blames_release=True)
+    if failure:
+        raise failure
     deployment.database = answer.get("applied")
     deployment.layout.save_instance_record(instance, facts=answer["inspect"])
     return Outcome(changes, f"Instance {instance} passes its checks.")
@@ -44,9 +54,28 @@ def _unfit(deployment, answer):
         problems.append(f"DEBUG is on in {facts['settings']}.")
     if facts["secret_key"]:
         problems.append(f"SECRET_KEY {facts['secret_key']}.")
+    problems += _strange_databases(deployment.project["databases"], facts["databases"])
     level = LEVELS.get(rules["check"], 1000)
     for message in answer.get("check", []):
         if message["level"] >= level:
             hint = f" ({message['hint']})" if message["hint"] else ""
             problems.append(f"{message['id'] or 'check'}: {message['message']}{hint}")
+    return problems
+
+
+def _strange_databases(wanted, found):
+    """Databases (list of str) that are of another kind in the settings than in the pillar."""
+    problems = []
+    for alias, database in wanted.items():
+        used = found.get(alias)
+        if used not in VENDORS or used == database["engine"]:
+            continue
+        key, variable = f"databases:{alias}", f"@{{databases.{alias}.url}}"
+        if alias == "default":
+            key, variable = "database", "DATABASE_URL"
+        problems.append(
+            f"The settings use {VENDORS[used]} as the database {alias}, and not what the pillar has"
+            f" for it, {VENDORS[database['engine']]}: they may read {variable}, or the pillar may"
+            f" say {key}:engine (none when the settings say it all)."
+        )
     return problems

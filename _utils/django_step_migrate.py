@@ -32,7 +32,11 @@ def _migrate(deployment, when):
     if not rules["enabled"]:
         return Outcome({}, "Migrations are left to the operator (migrate:enabled is false).")
     if not deployment.ready():
-        return Outcome({"migrations": "of the new release"}, "Migrations would be applied.")
+        words = {
+            BEFORE: "Migrations would be applied.",
+            AFTER: "Migrations that wait for the switch would be looked for and applied.",
+        }
+        return Outcome({"migrations": "of the new release"}, words[when])
     instance = deployment.instance
     try:
         pending = django_database.pending(deployment, when)

@@ -19,11 +19,14 @@ class TaskError(Exception):
     blames_project
         Whether the project itself is the cause, as far as can be told: the same tasks would fail
         again. False for what may pass by itself, and for a process that was killed.
+    answers
+        What the tasks before it have answered (dict by task name).
     """
 
-    def __init__(self, message, blames_project=False):
+    def __init__(self, message, blames_project=False, answers=None):
         super().__init__(message)
         self.blames_project = blames_project
+        self.answers = answers or {}
 
 
 def program(tasks, texts):
@@ -59,4 +62,5 @@ def carry_out(python, tasks, texts, **how):
     where = f" ({answer['where']})" if answer.get("where") else ""
     lines = done.stderr.strip().splitlines()[-LAST_LINES:]
     blames = "error" in answer and not answer.get("passing")
-    raise TaskError("\n".join([f"{reason}{where}", *lines]), blames_project=blames)
+    answers = {task["do"]: answer[task["do"]] for task in tasks if task["do"] in answer}
+    raise TaskError("\n".join([f"{reason}{where}", *lines]), blames, answers)

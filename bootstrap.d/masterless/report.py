@@ -70,11 +70,15 @@ def reason(result):
 
 
 def plain(comment):
-    """A comment without a Python traceback: of that its last line."""
+    """A comment without a Python traceback: what is said before it, or else its last line."""
     text = str(comment).strip()
-    if "Traceback (most recent call last)" in text:
+    said, traceback, _ = text.partition("Traceback (most recent call last)")
+    if not traceback:
+        return text
+    said = said.strip()
+    if not said or said.startswith("An exception occurred"):  # Salt's own words
         return f"unexpected error: {text.splitlines()[-1].strip()}"
-    return text
+    return said.split("\n\n")[0]  # then come those of an error that led to this one
 
 
 def advice(function):

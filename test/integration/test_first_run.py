@@ -306,6 +306,7 @@ def test_plain_salt_call_works_from_anywhere(server):
     for directory in ("/tmp", "/"):
         outcome = server.apply(cwd=directory)
         assert outcome.changed == [], outcome.told()
+        assert "Warning" not in outcome.output
     assert server.predict().changed == []
 
 

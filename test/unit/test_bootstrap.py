@@ -339,6 +339,7 @@ def result(number, ok, comment="", changes=None, **more):
     }
 
 
+TRACEBACK = "Traceback (most recent call last):\n  File\nKeyError: 'a'"
 RESULTS = {
     "service_|-nginx runs_|-nginx_|-running": result(
         3, False, "One or more requisite failed: django.web", __state_ran__=False
@@ -349,9 +350,7 @@ RESULTS = {
     "django_|-shop: source is fetched_|-x_|-source_fetched": result(
         2, False, "x: no such branch\nv9", __id__="shop: source is fetched"
     ),
-    "cmd_|-broken_|-b_|-run": result(
-        4, False, "An exception occurred: Traceback (most recent call last):\n  File\nKeyError: 'a'"
-    ),
+    "cmd_|-broken_|-b_|-run": result(4, False, "An exception occurred: " + TRACEBACK),
     "file_|-a_|-a_|-managed": result(1, True, "fine"),
 }
 
@@ -372,6 +371,25 @@ def test_failures_come_with_advice_and_without_a_traceback():
     assert "What to do: check the source in the pillar" in text
     assert "Traceback" not in text
     assert text.endswith("All details: /var/log/x")
+
+
+@pytest.mark.parametrize(
+    ("comment", "said"),
+    [
+        ("It is so.\nAnd so.", "It is so.\nAnd so."),
+        (TRACEBACK, "unexpected error: KeyError: 'a'"),
+        (
+            "It does not start. OSError: no (a.py:3)\n" + TRACEBACK,
+            "It does not start. OSError: no (a.py:3)",
+        ),
+        (
+            "It does not start.\n\nThe above led to:\n\n" + TRACEBACK,
+            "It does not start.",
+        ),
+    ],
+)
+def test_a_project_s_error_is_told_in_the_words_of_its_step(comment, said):
+    assert report.plain(comment) == said
 
 
 def test_what_a_failed_command_printed_is_part_of_the_reason():

@@ -55,6 +55,7 @@ def test_wrong_status_is_told(server):
     server.answers = [400]
     assert django_health.ask(server.path, HEALTH) == (
         "GET /healthz/ with Host shop.org answered 400, expected 200"
+        " (does ALLOWED_HOSTS in the settings have it?)"
     )
 
 

@@ -141,6 +141,21 @@ def test_all_errors_come_at_once_each_with_its_path():
     assert sorted(paths) == ["top:a", "top:b:1:c", "top:b:2", "top:d:n", "top:e"]
 
 
+def test_what_is_below_a_wrong_name_is_told_too():
+    node = {
+        "type": "named",
+        "names": {"type": "text", "pattern": "[a-z]+", "expects": "a small name"},
+        "value": map_of(port={"type": "port"}),
+    }
+    assert errors_of(node, {"A": {"port": 0}, "b": {"port": 0}, 4: {"port": 0}}) == [
+        "top:A: expected a small name, got 'A'",
+        "top:A:port: expected a port between 1 and 65535, got 0",
+        "top:b:port: expected a port between 1 and 65535, got 0",
+        "top:4: expected a small name, got 4 (put it in quotes: YAML reads it as a number)",
+        "top:4:port: expected a port between 1 and 65535, got 0",
+    ]
+
+
 @pytest.mark.parametrize(
     ("key", "hint"),
     [

@@ -1,0 +1,121 @@
+"""What keeps a release from going live once Django has been asked."""
+
+import types
+
+import django_step_check
+import pytest
+from django_deployment import StepError
+
+FACTS = {
+    "settings": "shop.settings",
+    "debug": False,
+    "secret_key": None,
+    "databases": {"default": "postgresql"},
+}
+
+
+@pytest.fixture
+def deployment():
+    """A project whose Python gives the answers of the dict ``told``, or fails after them."""
+    told, saved = {"inspect": dict(FACTS), "check": [], "applied": {}}, {}
+
+    def django(tasks, timeout, failure):
+        assert [task["do"] for task in tasks] == ["inspect", "check", "applied"]
+        if made.error:
+            raise StepError(f"{failure}. {made.error}", answers=told)
+        return told
+
+    made = types.SimpleNamespace(
+        instance="a-b",
+        hold=None,
+        test=False,
+        told=told,
+        saved=saved,
+        error=None,
+        django=django,
+        redact=lambda text: text,
+        layout=types.SimpleNamespace(
+            instance_record=lambda instance: saved,
+            save_instance_record=lambda instance, **values: saved.update(values),
+        ),
+        project={
+            "settings": "shop.settings",
+            "superuser": None,
+            "release": {"check": "error", "deploy_check": False, "allow_debug": False},
+            "migrate": {"enabled": True, "databases": ["default"], "after_switch": []},
+            "databases": {"default": {"engine": "postgresql"}},
+        },
+    )
+    return made
+
+
+def refusal(deployment):
+    with pytest.raises(StepError) as raised:
+        django_step_check.check(deployment)
+    assert deployment.saved == {}
+    return raised.value
+
+
+def test_a_fit_release_passes_once(deployment):
+    assert django_step_check.check(deployment).changes == {"checked": "a-b"}
+    assert deployment.saved["facts"] == FACTS
+    assert django_step_check.check(deployment).changes == {}
+
+
+def test_everything_that_is_wrong_is_told_at_once(deployment):
+    deployment.told["inspect"] |= {"debug": True, "settings": "shop.dev", "secret_key": "is short"}
+    deployment.told["check"] = [
+        {"level": 40, "id": "a.E1", "message": "No.", "hint": "Yes."},
+        {"level": 30, "id": "a.W1", "message": "Perhaps.", "hint": ""},
+    ]
+    error = refusal(deployment)
+    assert error.blames_release
+    assert str(error).splitlines() == [
+        "The settings are shop.dev, but the pillar names shop.settings.",
+        "DEBUG is on in shop.dev.",
+        "SECRET_KEY is short.",
+        "a.E1: No. (Yes.)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("engine", "vendor", "words"),
+    [
+        ("postgresql", "sqlite", "use SQLite as the database default, and not"),
+        ("sqlite", "mysql", "use MySQL as the database default, and not"),
+        ("postgresql", "postgresql", None),
+        ("postgresql", "unknown", None),
+        ("postgresql", "microsoft", None),
+    ],
+)
+def test_settings_with_another_kind_of_database(deployment, engine, vendor, words):
+    deployment.project["databases"]["default"]["engine"] = engine
+    deployment.told["inspect"]["databases"] = {"default": vendor}
+    if words is None:
+        assert django_step_check.check(deployment).changes
+        return
+    told = str(refusal(deployment))
+    assert words in told
+    assert "may read DATABASE_URL, or the pillar may say database:engine" in told
+
+
+def test_a_further_database_is_told_by_its_alias(deployment):
+    deployment.project["databases"]["old"] = {"engine": "postgresql"}
+    deployment.told["inspect"]["databases"]["old"] = "sqlite"
+    told = str(refusal(deployment))
+    assert "database old" in told
+    assert "@{databases.old.url}, or the pillar may say databases:old:engine" in told
+
+
+def test_what_is_wrong_with_the_settings_is_told_when_the_database_cannot_be_asked(deployment):
+    deployment.error = "OperationalError: no such server"
+    assert str(refusal(deployment)) == f"The release does not start. {deployment.error}"
+    deployment.told["inspect"]["debug"] = True
+    error = refusal(deployment)
+    assert (str(error), error.blames_release) == ("DEBUG is on in shop.settings.", True)
+
+
+def test_a_release_that_does_not_start_at_all(deployment):
+    deployment.told.clear()
+    deployment.error = "ImportError: flux"
+    assert str(refusal(deployment)) == "The release does not start. ImportError: flux"
