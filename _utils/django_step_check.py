@@ -25,11 +25,9 @@ def check(deployment):
         tasks.append({"do": "check", "deploy": rules["deploy_check"]})
     if deployment.project["migrate"]["enabled"]:
         tasks.append(django_database.question(deployment))
+    failure = None
     try:
-        answer, failure = (
-            deployment.django(tasks, CHECK_TIMEOUT, "The release does not start"),
-            None,
-        )
+        answer = deployment.django(tasks, CHECK_TIMEOUT, "The release does not start")
     except StepError as error:
         answer, failure = error.answers, error
     # Settings that are unfit are often why the database cannot be asked, and say more.
@@ -68,14 +66,15 @@ def _strange_databases(wanted, found):
     problems = []
     for alias, database in wanted.items():
         used = found.get(alias)
-        if used not in VENDORS or used == database["engine"]:
+        engine = database["engine"]
+        if used not in VENDORS or engine not in VENDORS or used == engine:
             continue
         key, variable = f"databases:{alias}", f"@{{databases.{alias}.url}}"
         if alias == "default":
             key, variable = "database", "DATABASE_URL"
         problems.append(
             f"The settings use {VENDORS[used]} as the database {alias}, and not what the pillar has"
-            f" for it, {VENDORS[database['engine']]}: they may read {variable}, or the pillar may"
+            f" for it, {VENDORS[engine]}: they may read {variable}, or the pillar may"
             f" say {key}:engine (none when the settings say it all)."
         )
     return problems

@@ -84,6 +84,7 @@ def test_everything_that_is_wrong_is_told_at_once(deployment):
         ("postgresql", "sqlite", "use SQLite as the database default, and not"),
         ("sqlite", "mysql", "use MySQL as the database default, and not"),
         ("postgresql", "postgresql", None),
+        ("none", "sqlite", None),
         ("postgresql", "unknown", None),
         ("postgresql", "microsoft", None),
     ],
