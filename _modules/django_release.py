@@ -1,0 +1,344 @@
+"""
+What operators ask of a project's releases: what runs, what is healthy, back to the one before.
+
+One module with ``django.py`` to Salt.
+"""
+
+import contextlib
+
+import django_access
+import django_database
+import django_health
+import django_hold
+import django_operations
+import django_rollback
+from django_deployment import StepError
+from django_run import CommandError
+from salt.exceptions import CommandExecutionError
+
+__virtualname__ = "django"
+
+
+def __virtual__():
+    return __virtualname__
+
+
+def _access():
+    return django_access.Access(__salt__, __pillar__, __grains__, __context__)
+
+
+def plan(project):
+    """
+    What the pending migrations of the release that the pillar means would do. The release is built
+    for that, where it is not yet, and checked; nothing that serves is touched.
+
+    Returns ``{database alias: [{app, name, when, atomic, reversible, operations}]}`` in the order
+    in which they run; ``when`` is ``before`` or ``after`` the switch. Each operation is ``{text,
+    sql, risks}``; each risk has a ``code``, a ``text`` and tells whether it ``breaks_old``, the
+    release that serves until the switch.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.plan shop
+    """
+    deployment = _access().deployment(project)
+    _access().lock(project)
+    with _told(deployment):
+        held = deployment.target if deployment.hold else None
+        return django_database.plan(deployment, held or django_operations.prepare(deployment))
+
+
+def rollback(project, release=None, migrations=False, test=False):
+    """
+    Go back to a release that has served before, by a health-checked switch. It stays so over every
+    ``state.apply`` until the project's pillar or source changes or :func:`release_allow` is called.
+
+    project
+        Name of the project.
+    release : None
+        Id of the release, or its first characters; None: the one that served before.
+    migrations : False
+        Whether migrations that the older code does not know are reversed, after the switch. They
+        are told in any case.
+
+    Returns ``{"changes": dict, "comment": str, "database_is_ahead_by": {alias: [migration]}}``.
+    Raises CommandExecutionError, with the old release still serving, when there is nothing to go
+    back to or it is not healthy.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.rollback shop
+        salt-call django.rollback shop 4f2a9c1e7d20 migrations=True
+    """
+    deployment = _access().deployment(project, test)
+    if not test:
+        _access().lock(project)
+    with _told(deployment):
+        instance = django_rollback.choose(deployment, release)
+        try:
+            ahead = django_rollback.ahead(deployment, instance)
+        except StepError:
+            if migrations:
+                raise
+            ahead = None  # going back must be possible while the database is down
+        back, left = deployment.layout.release_of(instance), deployment.layout.live_release()
+        changes = {"release": {"old": left, "new": back}}
+        if back == left:
+            back, left = instance, deployment.layout.live_instance()
+            changes = {"instance": {"old": left, "new": back}}
+        if not test:
+            reverse = ahead if migrations else {}
+            changes.update(django_rollback.go_back(deployment, instance, reverse))
+    return {
+        "changes": changes,
+        "comment": f"{back} {'would serve' if test else 'serves'} again. {left} is not activated "
+        "again until the project's pillar or source changes, or after: "
+        f"salt-call django.release_allow {project}",
+        "database_is_ahead_by": "unknown, it does not answer"
+        if ahead is None
+        else django_database.as_names(ahead),
+    }
+
+
+def release_allow(project):
+    """
+    Lift what holds releases of a project back: those that failed, and those that were rolled back.
+    The next ``state.apply`` activates what the pillar means.
+
+    Returns the releases (list of str) that were held back.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.release_allow shop
+    """
+    deployment = _access().deployment(project)
+    _access().lock(project)
+    return django_rollback.allow(deployment)
+
+
+def restart(project, process=None):
+    """
+    Exchange a project's processes by new ones of the same release and configuration. Web processes
+    are exchanged by the health-checked switch, so that no request is dropped.
+
+    process : None
+        Only this one of ``processes``; it is stopped, may finish its work, and is started again.
+
+    Returns what changed (dict).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.restart shop
+        salt-call django.restart shop worker
+    """
+    deployment = _access().deployment(project)
+    _live(deployment)
+    _access().lock(project)
+    changes = {}
+    with _told(deployment):
+        if process not in (None, "web"):
+            programs = django_operations.programs_of(deployment, process)
+            django_operations.restart_programs(deployment, programs)
+            return {"restarted": sorted(programs)}
+        if deployment.hold:
+            raise StepError(
+                f"{django_hold.sentence(deployment.hold)}\nIts web process cannot be restarted "
+                "meanwhile; django.rollback to another release, or django.release_allow."
+            )
+        django_operations.next_generation(deployment)
+        for step in django_operations.EXCHANGE:
+            changes.update(step(deployment).changes)
+    return changes
+
+
+def scale(project, process, count):
+    """
+    Change at once how many of a process run on this host. It is for the moment: what the pillar
+    says (``app:workers``, ``processes:NAME:count``) comes back with the next release, for other
+    processes than ``web`` with the next ``state.apply``.
+
+    process
+        ``web`` (workers of Gunicorn) or one of ``processes``.
+    count
+        How many are to run, at least 1.
+
+    Returns what changed (dict).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.scale shop worker 4
+    """
+    count = int(count)
+    if count < 1:
+        raise CommandExecutionError("count must be at least 1; the pillar can switch a process off")
+    deployment = _access().deployment(project)
+    _live(deployment)
+    _access().lock(project)
+    with _told(deployment):
+        if process == "web":
+            old, new = django_operations.scale_web(deployment, count)
+            return {"web": {"old": old, "new": new}} if old != new else {}
+        started, stopped = django_operations.scale_process(deployment, process, count)
+    found = {"started": started, "stopped": stopped}
+    return {key: names for key, names in found.items() if names}
+
+
+def releases(project):
+    """
+    Releases on this host, the newest last: ``[{release, revision, built, live, held_back, venv}]``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.releases shop
+    """
+    layout = _access().deployment(project).layout
+    refused = {entry["release"] for entry in layout.refusals()}
+    found = []
+    for name in layout.release_ids():
+        record = layout.record(name)
+        found.append(
+            {
+                "release": name,
+                "revision": record.get("revision"),
+                "built": record.get("built_at"),
+                "live": name == layout.live_release(),
+                "held_back": name in refused,
+            }
+        )
+    return sorted(found, key=lambda release: release["built"] or "")
+
+
+def current(project):
+    """
+    The live release: ``{release, instance, revision, since}``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.current shop
+    """
+    deployment = _access().deployment(project)
+    instance = _live(deployment)
+    layout = deployment.layout
+    served = [entry for entry in layout.served() if entry["instance"] == instance]
+    return {
+        "release": layout.release_of(instance),
+        "instance": instance,
+        "revision": layout.record(layout.release_of(instance)).get("revision"),
+        "since": served[-1]["time"] if served else None,
+    }
+
+
+def history(project, limit=20):
+    """
+    What went live on this host, the newest last: ``[{release, instance, revision, time, host}]``.
+
+    limit : 20
+        How many entries.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.history shop
+    """
+    layout = _access().deployment(project).layout
+    return [
+        {"release": layout.release_of(entry["instance"]), **entry}
+        for entry in layout.served()[-int(limit) :]
+    ]
+
+
+def health(project):
+    """
+    Ask the live web process for its health, over its own socket.
+
+    Returns ``{"healthy": bool, "problem": str or None}``; the return code is 1 when it is not.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.health shop
+    """
+    deployment = _access().deployment(project)
+    path = deployment.layout.instance_socket(_live(deployment))
+    problem = django_health.ask(path, deployment.project["health"])
+    if problem:
+        __context__["retcode"] = 1
+    return {"healthy": problem is None, "problem": problem}
+
+
+def status(project=None):
+    """
+    What really runs: for each project (or one) the live release and instance, its processes with
+    their states, and whether it answers its health check.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.status
+        salt-call django.status shop
+    """
+    public = _access().public()
+    if not public["valid"]:
+        raise CommandExecutionError("\n".join(public["errors"]))
+    names = [project] if project else sorted(public["projects"])
+    return {name: _status(name) for name in names}
+
+
+def _status(name):
+    deployment = _access().deployment(name)
+    layout = deployment.layout
+    instance = layout.live_instance()
+    programs = deployment.manager.programs()
+    answer = {
+        "url": deployment.project["url"],
+        "release": layout.live_release(),
+        "instance": instance,
+        "releases": layout.release_ids(),
+        "processes": {name: program["state"] for name, program in sorted(programs.items())},
+        "healthy": False,
+    }
+    if instance:
+        problem = django_health.ask(layout.instance_socket(instance), deployment.project["health"])
+        answer["revision"] = layout.record(layout.live_release() or "").get("revision")
+        answer["healthy"] = problem is None
+        if problem:
+            answer["problem"] = problem
+    if deployment.hold:
+        answer["held"] = django_hold.sentence(deployment.hold)
+    return answer
+
+
+def _live(deployment):
+    instance = deployment.layout.live_instance()
+    if instance is None:
+        raise CommandExecutionError(
+            f"{deployment.name} has no live release on this host; apply its state first"
+        )
+    return instance
+
+
+@contextlib.contextmanager
+def _told(deployment):
+    """Turns what fails inside the ``with`` into CommandExecutionError."""
+    try:
+        yield
+    except (StepError, CommandError, OSError) as error:
+        told = django_access.as_step_error(error)
+        raise CommandExecutionError(deployment.redact(str(told))) from None
