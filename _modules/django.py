@@ -2,10 +2,10 @@
 Put Django projects into production and run their tasks.
 
 Projects are named as in the pillar below ``django:projects``; management commands
-(``django_manage.py``, one module with this one to Salt) take a settings module too. Every function
-that changes something looks first, changes only what differs and returns what it changed;
-``test=True`` only says what would be done. Failures raise; secrets are never part of an argument,
-an answer or a log.
+(``django_manage.py`` and others, one module with this one to Salt) take a settings module too.
+Every function that changes something looks first, changes only what differs and returns what it
+changed; ``test=True`` only says what would be done. Failures raise; secrets are never part of an
+argument, an answer or a log.
 """
 
 import django_access
