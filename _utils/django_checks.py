@@ -12,7 +12,9 @@ import django_checks_files
 import django_checks_fleet
 import django_cron
 import django_namespace
+import django_project_broker
 import django_project_database
+import django_queue
 import django_references
 import django_schema
 
@@ -29,7 +31,6 @@ SYSTEM_USERS = frozenset(
 RESERVED_PROJECTS = frozenset({"all", "default"})
 RESERVED_DATABASES = frozenset({"postgres", "template0", "template1"})
 RESERVED_VARIABLES = frozenset({"DJANGO_RELEASE"})
-QUEUE = re.compile(r"celery|rqworker|rqscheduler|rq", re.IGNORECASE)
 BROKER = re.compile(r"broker|redis|rq_", re.IGNORECASE)
 OWN_OPTION = re.compile(r"(-b|--bind|-D|--daemon|-p|--pid|-u|--user|-g|--group)(=|$)")
 SECRET_NAME = re.compile(
@@ -158,16 +159,21 @@ def app(name, project):
 
 
 def queues(name, project):
-    """Queue workers have a broker."""
+    """Workers and schedulers of queues, and what they need: a broker."""
+    yield from django_queue.checks(project["processes"])
+    if django_project_broker.engine(project) == "redis":
+        return
+    for key in ("host", "port", "password", "maxmemory"):
+        if project["broker"][key]:
+            yield f"broker:{key}", "expected only with engine redis"
     if project["cache"]["engine"] == "redis" or _has_broker(project):
         return
     for key, process in project["processes"].items():
-        words = process["command"] or process["manage"]
-        if any(QUEUE.fullmatch(word.rsplit("/")[-1]) for word in words):
+        if django_queue.needs_broker(process):
             yield (
                 f"processes:{key}",
-                "expected a broker: a cache with engine redis, or a variable in env or secrets"
-                " whose name has BROKER or REDIS in it",
+                "expected a broker: one with engine redis, a cache with engine redis, or a variable"
+                " in env or secrets whose name has BROKER or REDIS in it",
             )
 
 
@@ -243,6 +249,7 @@ def secrets(name, project):
     given = {f"secrets:{key}": entry["value"] for key, entry in project["secrets"].items()}
     given["source:deploy_key"] = project["source"]["deploy_key"]
     given["cache:password"] = project["cache"]["password"]
+    given["broker:password"] = project["broker"]["password"]
     given["superuser:password"] = (project["superuser"] or {}).get("password")
     given.update(
         {
@@ -291,7 +298,7 @@ def secret_key(name):
     if name.startswith("database."):
         alias = name.split(".")[1]
         return "database:password" if alias == "default" else f"databases:{alias}:password"
-    if name in ("cache.password", "superuser.password", "source.deploy_key"):
+    if name in ("cache.password", "broker.password", "superuser.password", "source.deploy_key"):
         return name.replace(".", ":")
     return f"secrets:{name}"
 
@@ -313,7 +320,7 @@ def _doubts(project):
         if SECRET_NAME.search(key) and isinstance(value, str) and value and "@{" not in value:
             yield f"env:{key}", "looks like a secret; below secrets it would be kept as one"
     for key, process in project["processes"].items():
-        words = process["command"] or process["manage"]
+        words = process["command"] or process["manage"] or []
         if {"beat", "rqscheduler"}.intersection(words):
             if not process["single"]:
                 yield f"processes:{key}", "looks like a scheduler; single: true runs only one"
@@ -358,6 +365,10 @@ def _places(given):
             for key in ("command", "manage"):
                 yield f"{kind}:{name}:{key}", entry[key] or [], True
             yield f"{kind}:{name}:env", entry["env"], False
+    for name, entry in given["processes"].items():
+        queue = django_queue.kind(entry)
+        if queue:
+            yield f"processes:{name}:{queue}:options", entry[queue]["options"], True
     for location, entry in given["web"]["locations"].items():
         yield f"web:locations:{location}:alias", entry["alias"] or "", True
 

@@ -69,14 +69,15 @@ def redis_ports(projects, fleet):
         fleet["nginx"]["tls_port"]: "Nginx",
     }
     for name, project in projects.items():
-        cache = project["cache"]
-        if cache["engine"] != "redis" or not cache["managed"]:
-            continue
-        port = cache["port"]
-        if port in owner:
-            text = f"expected a port of its own, {port} is that of {owner[port]} (set one of them)"
-            yield name, "cache:port", text
-        owner.setdefault(port, name)
+        for purpose in ("cache", "broker"):
+            redis = project[purpose]
+            if redis["engine"] != "redis" or not redis["managed"]:
+                continue
+            port = redis["port"]
+            if port in owner:
+                text = f"{port} is that of {owner[port]} (set one of them)"
+                yield name, f"{purpose}:port", f"expected a port of its own, {text}"
+            owner.setdefault(port, name if purpose == "cache" else f"{name}:{purpose}")
 
 
 def placement(projects, hosts, is_fleet):

@@ -11,7 +11,7 @@ bool}`` or ``{'generate': length, 'format': letters|hex|urlsafe, 'export': bool}
 
 - names of the pillar's ``secrets`` as they are, and always ``SECRET_KEY``
 - ``database.ALIAS.password`` (``database.default.password`` for ``database``)
-- ``cache.password``, ``superuser.password``, ``source.deploy_key``
+- ``cache.password``, ``broker.password``, ``superuser.password``, ``source.deploy_key``
 - ``python.index_url``, ``python.extra_index_urls`` (joined by spaces)
 
 Everything else in the configuration may be shown once :func:`public` has gone over it.
@@ -24,6 +24,7 @@ from collections.abc import Mapping
 import django_checks
 import django_facts
 import django_project
+import django_project_broker
 import django_schema
 import django_server_nginx
 import django_server_postgresql
@@ -220,7 +221,7 @@ def _fleet(fleet, host):
     needs = {
         "app": True,
         "database": any(_managed(item, "postgresql") for item in fleet["projects"].values()),
-        "cache": any(_managed_cache(item) for item in fleet["projects"].values()),
+        "cache": any(_managed_redis(item) for item in fleet["projects"].values()),
     }
     for role, needed in needs.items():
         having = [name for name, item in hosts.items() if role in item["roles"]]
@@ -241,8 +242,10 @@ def _managed(project, engine):
     return any(entry["engine"] == engine and not entry["host"] for entry in entries)
 
 
-def _managed_cache(project):
-    return project["cache"]["engine"] == "redis" and not project["cache"]["host"]
+def _managed_redis(project):
+    cache = project["cache"]
+    own_cache = cache["engine"] == "redis" and not cache["host"]
+    return own_cache or django_project_broker.is_managed(project)
 
 
 def _needing(hosts):
@@ -254,7 +257,8 @@ def _needing(hosts):
     def needing(project, name):
         if name.startswith("database.") and project["databases"][name.split(".")[1]]["managed"]:
             return having("app", "worker", "database")
-        if name == "cache.password" and project["cache"]["managed"]:
+        purpose = name.removesuffix(".password")
+        if purpose in ("cache", "broker") and project[purpose]["managed"]:
             return having("app", "worker", "cache")
         if name == "superuser.password":
             return having("app")[:1]
@@ -281,7 +285,7 @@ def _config(fleet, host, hosts, projects, system):
             project["secret_specs"] = {
                 name: spec
                 for name, spec in project["secret_specs"].items()
-                if name.startswith(("database.", "cache."))
+                if name.startswith(("database.", "cache.", "broker."))
             }
     config = {
         "valid": True,

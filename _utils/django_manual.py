@@ -42,9 +42,14 @@ REFERENCES = {
     "cache.port": "its port",
     "cache.password": "its password",
     "cache.url": "all of that as an URL",
+    "broker.engine": "`redis`, where there is a broker",
+    "broker.host": "its server",
+    "broker.port": "its port",
+    "broker.password": "its password",
+    "broker.url": "all of that as an URL",
     "redis.host": "the same as `cache.host`, likewise `redis.port`, `redis.password`",
     "redis.url": "URL of Redis database 0",
-    "redis.urlN": "URL of Redis database N, 0 to 15, to keep cache, queue and results apart",
+    "redis.urlN": "URL of Redis database N, 0 to 15, to keep cache, sessions and results apart",
     "secrets.NAME": "a secret",
     "superuser.username": "login name of the superuser, likewise `superuser.email`",
     "superuser.password": "its password",
@@ -77,7 +82,9 @@ REFERENCES = {
 # derived environment variable -> what it is
 VARIABLES = {
     "ALLOWED_HOSTS": "the domains, or every name and address of the server, joined by commas",
+    "BROKER_URL": "`@{broker.url}`, where there is a broker",
     "CACHE_URL": "`@{cache.url}`, unless the cache has the engine none",
+    "CELERY_BROKER_URL": "`@{broker.url}`; Celery takes it before what the settings say",
     "CSRF_TRUSTED_ORIGINS": "the same with http:// or https:// before it",
     "DATABASE_HOST": "`@{database.host}`",
     "DATABASE_NAME": "`@{database.name}`",
@@ -98,6 +105,7 @@ VARIABLES = {
     "REDIS_PASSWORD": "`@{redis.password}`",
     "REDIS_PORT": "`@{redis.port}`",
     "REDIS_URL": "`@{redis.url}`",
+    "RQ_REDIS_URL": "`@{broker.url}`",
     "SECRET_KEY": "`@{secrets.SECRET_KEY}`",
     "SITE_URL": "`@{url}`",
     "STATIC_ROOT": "where collectstatic writes",
@@ -254,6 +262,7 @@ def _appendix():
     yield "| `database.default.password` | `database:password` |"
     yield "| `database.ALIAS.password` | `databases:ALIAS:password` |"
     yield "| `cache.password` | `cache:password` |"
+    yield "| `broker.password` | `broker:password` |"
     yield "| `superuser.password` | `superuser:password` |"
 
 

@@ -62,6 +62,7 @@ def namespace(project, host, secrets, release=None, venv=None, instance=None, so
             if alias == "default":
                 names[f"database.{key}"] = value
     names.update(_cache(project["cache"], secrets))
+    names.update(_broker(project["broker"], secrets))
     if project["superuser"]:
         names["superuser.username"] = project["superuser"]["username"]
         names["superuser.email"] = project["superuser"]["email"]
@@ -84,7 +85,9 @@ def is_secret(name):
     return (
         name.startswith("secrets.")
         or name.split(".")[-1].startswith(("password", "url"))
-        and (name.startswith(("database.", "databases.", "cache.", "redis.", "superuser.")))
+        and name.startswith(
+            ("database.", "databases.", "cache.", "broker.", "redis.", "superuser.")
+        )
     )
 
 
@@ -136,13 +139,31 @@ def _cache(cache, secrets):
         names[f"{prefix}.host"] = cache["host"]
         names[f"{prefix}.port"] = cache["port"]
         names[f"{prefix}.password"] = password
-    login = f":{_quote(password)}@" if password else ""
-    server = f"redis://{login}{_bracket(cache['host'])}:{cache['port']}"
+    server = _redis_url(cache, password)
     for number in range(REDIS_DATABASES):
         names[f"redis.url{number}"] = f"{server}/{number}"
     names["cache.url"] = names["redis.url"] = f"{server}/0"
     names["cache.engine"] = "redis"
     return names
+
+
+def _broker(broker, secrets):
+    if broker["engine"] != "redis":
+        return {}
+    password = secrets.get("broker.password", "")
+    return {
+        "broker.engine": "redis",
+        "broker.host": broker["host"],
+        "broker.port": broker["port"],
+        "broker.password": password,
+        "broker.url": f"{_redis_url(broker, password)}/0",
+    }
+
+
+def _redis_url(server, password):
+    """URL of a Redis without the number of a database."""
+    login = f":{_quote(password)}@" if password else ""
+    return f"redis://{login}{_bracket(server['host'])}:{server['port']}"
 
 
 def _quote(text):

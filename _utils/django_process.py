@@ -9,6 +9,7 @@ definition holds a secret: the launcher reads the environment from the instance'
 import re
 import shlex
 
+import django_queue
 import django_references
 
 LAUNCHER = "/usr/local/lib/django-formula/with-environment"
@@ -56,6 +57,15 @@ def command_argv(spec, project, names):
     if key == "command":
         return words
     return [*manage_argv(project["manage"], names["path.venv"], names["path.project"]), *words]
+
+
+def process_argv(spec, project, names, process, number):
+    """The command line (list of str) of the ``number``-th of a project's other processes."""
+    if django_queue.kind(spec) is None:
+        return command_argv(spec, project, names)
+    manage = manage_argv(project["manage"], names["path.venv"], names["path.project"])
+    several = number if spec["count"] > 1 else None
+    return django_queue.argv(spec, manage, names, process, several)
 
 
 def gunicorn_argv(app, module, names, folder):
@@ -159,10 +169,10 @@ def definitions(project, record, names, folder):
         }
     }
     for name, spec in project["processes"].items():
-        argv = command_argv(spec, project, names)
         directory = f"{names['path.project']}/{spec['directory'] or ''}".rstrip("/")
         for number in range(1, spec["count"] + 1):
             label = name if spec["count"] == 1 else f"{name}_{number}"
+            argv = process_argv(spec, project, names, name, number)
             found[label] = {
                 **common,
                 "command": [LAUNCHER, environment_file(folder, project, name), *argv],

@@ -2,10 +2,12 @@
 
 import re
 
+import django_project_broker
 import django_project_cache
 import django_project_database
 import django_project_environment
 import django_project_processes
+import django_queue
 import django_references
 
 PATHS = {
@@ -62,6 +64,7 @@ def resolve(name, given, fleet, host, count):
         **site,
         "databases": databases,
         "cache": django_project_cache.resolve(name, given["cache"], fleet, host),
+        "broker": django_project_broker.resolve(name, given, fleet, host),
         "app": django_project_processes.app(given, host, count),
         "processes": {},
         "timers": {},
@@ -90,7 +93,7 @@ def resolve(name, given, fleet, host, count):
     project["secret_specs"] = _secrets(given, project, fleet["python"])
     project["secrets"] = sorted({*given["secrets"], "SECRET_KEY"})
     project["processes"] = {
-        key: django_project_processes.process(entry)
+        key: django_project_processes.process(entry, host)
         for key, entry in sorted(given["processes"].items())
     }
     project["timers"] = {
@@ -245,6 +248,8 @@ def _writable(given, paths, databases):
     asks = django_references.find([given["env"], list(given["files"].values())])
     if any(item["engine"] == "sqlite" for item in databases.values()) or "path.data" in asks:
         names.add("data")
+    if any(entry["celery_beat"] for entry in given["processes"].values()):
+        names.add(django_queue.FOLDER)
     links = [
         {"link": item["link"], "target": f"{paths['shared']}/{item['path']}"}
         for item in given["writable"]
@@ -291,9 +296,10 @@ def _secrets(given, project, python):
         if database["engine"] == "postgresql":
             entry = given["database"] if alias == "default" else given["databases"][alias]
             specs[f"database.{alias}.password"] = _password(entry["password"])
-    own_redis = project["cache"]["engine"] == "redis" and project["cache"]["managed"]
-    if own_redis or given["cache"]["password"]:
-        specs["cache.password"] = _password(given["cache"]["password"])
+    for purpose in ("cache", "broker"):
+        own_redis = project[purpose]["engine"] == "redis" and project[purpose]["managed"]
+        if own_redis or given[purpose]["password"]:
+            specs[f"{purpose}.password"] = _password(given[purpose]["password"])
     if project["superuser"]:
         specs["superuser.password"] = _password(given["superuser"]["password"])
     if given["source"]["deploy_key"]:

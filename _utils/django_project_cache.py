@@ -16,7 +16,15 @@ def resolve(name, given, fleet, host):
     cache = {"engine": given["engine"], "local": False, "managed": False}
     if given["engine"] != "redis":
         return cache
-    server = fleet["cache_host"]
+    return redis(given, redis_port(name), fleet["cache_host"], host)
+
+
+def redis(given, own_port, server, host):
+    """A Redis of a project (dict), see :func:`resolve`.
+
+    own_port: that of one that is run by the formula, where the pillar says none. server: the host
+    with the role cache ({name, address}), None for this one.
+    """
     managed = not given["host"]
     local = managed and (server is None or server["name"] == host["name"])
     address = given["host"] or ("127.0.0.1" if local else server["address"])
@@ -25,7 +33,7 @@ def resolve(name, given, fleet, host):
         "local": local,
         "managed": managed,
         "host": address,
-        "port": given["port"] or (redis_port(name) if managed else 6379),
+        "port": given["port"] or (own_port if managed else 6379),
         "maxmemory": given["maxmemory"],
         "policy": given["policy"],
         "persistence": given["persistence"],

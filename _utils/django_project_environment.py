@@ -59,6 +59,9 @@ def derived(given, project):
         result["REDIS_URL"] = "@{redis.url}"
         for key in ("host", "port", "password"):
             result[f"REDIS_{key.upper()}"] = f"@{{redis.{key}}}"
+    if project["broker"]["engine"] == "redis":
+        for name in ("BROKER_URL", "CELERY_BROKER_URL", "RQ_REDIS_URL"):
+            result[name] = "@{broker.url}"
     for name, spec in project["secret_specs"].items():
         if spec["export"]:
             result[name] = f"@{{secrets.{name}}}"

@@ -2,6 +2,7 @@
 
 import django_cron
 import django_project_environment
+import django_queue
 import django_tuning
 
 
@@ -35,9 +36,24 @@ def task(given):
     return task
 
 
-def process(given):
-    """A long-running process (dict)."""
-    process = _compact(given, "command", "manage")
+def process(given, host):
+    """A long-running process (dict). host: its cores say how many jobs a worker does at a time."""
+    process = _compact(given, "command", "manage", *django_queue.KINDS)
+    kind = django_queue.kind(process)
+    if process["single"] is None:
+        process["single"] = kind in django_queue.SCHEDULERS
+    if process["stop_timeout"] is None:
+        is_worker = kind in django_queue.WORKERS
+        process["stop_timeout"] = (
+            django_queue.WORKER_STOP_SECONDS if is_worker else django_queue.STOP_SECONDS
+        )
+    if kind == "celery":
+        worker = dict(process["celery"])
+        if not worker["autoscale"]:
+            worker["concurrency"] = worker["concurrency"] or (
+                1 if worker["pool"] == "solo" else host["cores"]
+            )
+        process["celery"] = worker
     process["environment"] = django_project_environment.variables(process.pop("env"))
     return process
 

@@ -279,7 +279,9 @@ def _unknown(node, key, path, meant):
         if child_node["type"] == "map" and key in child_node["keys"]:
             hint = f" (did you mean {child}:{key}?)"
             break
-    hint = suggest(key, keys) or hint
+    near = suggest(key, keys)
+    if not hint or near.startswith(f" (did you mean {key[:3]}"):
+        hint = near or hint  # else what is right one level below beats what is only alike
     match = re.fullmatch(r" \(did you mean (\w+)\?\)", hint)
     if match:
         meant.add(match.group(1))

@@ -2,6 +2,7 @@
 
 import re
 
+import django_queue
 import django_tuning
 
 
@@ -75,7 +76,8 @@ def _connections(projects, clients):
     for project in projects.values():
         app = project["app"]
         need += app["workers"] * (app["threads"] if app["worker_class"] == "gthread" else 1)
-        need += sum(process["count"] for process in project["processes"].values())
+        for process in project["processes"].values():
+            need += process["count"] * django_queue.jobs(process)
     return max(100, -(-(need * max(clients, 1) + 20) // 10) * 10)
 
 

@@ -1,11 +1,18 @@
-"""The Redis servers of a host, one for each project."""
+"""The Redis servers of a host: for each project one as cache and one as broker, as it needs."""
 
 import django_tuning
+
+LABELS = {"cache": "Redis", "broker": "Redis broker"}
 
 
 def configuration(fleet, host, hosts, projects):
     """The servers and what their files say (dict); empty where no project has one."""
-    used = {name: project for name, project in projects.items() if _has_redis(project)}
+    used = [
+        (name, purpose, project[purpose])
+        for name, project in projects.items()
+        for purpose in LABELS
+        if project[purpose]["engine"] == "redis" and project[purpose]["managed"]
+    ]
     if not used:
         return {}
     remote = any(
@@ -16,17 +23,20 @@ def configuration(fleet, host, hosts, projects):
     share = django_tuning.memory_share(fleet["redis"]["memory_share"], shared, 10, 60)
     part = django_tuning.redis_maxmemory(host["memory"], share, len(used), shared)
     instances = []
-    for name, project in used.items():
-        cache = project["cache"]
-        persistence = cache["persistence"]
+    for project, purpose, redis in used:
+        # An underscore keeps it apart from every project: none has one in its name.
+        name = project if purpose == "cache" else f"{project}_{purpose}"
+        persistence = redis["persistence"]
         instances.append(
             {
-                "project": name,
+                "project": project,
                 "name": name,
-                "port": cache["port"],
+                "label": LABELS[purpose],
+                "secret": f"{purpose}.password",
+                "port": redis["port"],
                 "bind": ["127.0.0.1", host["address"]] if remote else ["127.0.0.1"],
-                "maxmemory": cache["maxmemory"] or part,
-                "policy": cache["policy"],
+                "maxmemory": redis["maxmemory"] or part,
+                "policy": redis["policy"],
                 "save": "3600 1 300 100 60 10000" if persistence != "none" else "",
                 "appendonly": persistence == "log",
                 "config": f"/etc/redis/redis-{name}.conf",
@@ -37,21 +47,20 @@ def configuration(fleet, host, hosts, projects):
     return {
         "instances": instances,
         "settings": dict(sorted(fleet["redis"]["settings"].items())),
-        "uses_packaged": any(_is_packaged_redis(project, host) for project in projects.values()),
+        "uses_packaged": any(
+            _is_packaged_redis(project[purpose], host)
+            for project in projects.values()
+            for purpose in LABELS
+        ),
     }
 
 
-def _is_packaged_redis(project, host):
-    """Whether the project names, as an external cache, what the package's own server would be."""
-    cache = project["cache"]
+def _is_packaged_redis(redis, host):
+    """Whether a project names, as an external Redis, what the package's own server would be."""
     own = {"localhost", "::1", host["name"], host["hostname"], host["fqdn"], *host["addresses"]}
     return (
-        cache["engine"] == "redis"
-        and not cache["managed"]
-        and cache["port"] == 6379
-        and (cache["host"] in own or cache["host"].startswith("127."))
+        redis["engine"] == "redis"
+        and not redis["managed"]
+        and redis["port"] == 6379
+        and (redis["host"] in own or redis["host"].startswith("127."))
     )
-
-
-def _has_redis(project):
-    return project["cache"]["engine"] == "redis" and project["cache"]["managed"]

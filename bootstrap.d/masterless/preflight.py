@@ -17,7 +17,7 @@ def wanted(config):
     if config["postgresql"]:
         ports.append((config["postgresql"]["port"], "PostgreSQL", ("postgres", "postmaster")))
     for instance in config["redis"].get("instances", ()):
-        purpose = f"the Redis of {instance['project']}"
+        purpose = f"the {instance['label']} of {instance['project']}"
         ports.append((instance["port"], purpose, ("redis-server", "redis-check-aof")))
     return ports
 

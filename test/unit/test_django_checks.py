@@ -34,10 +34,81 @@ ONE_PROJECT = [
     ({"app": {"asgi": True}}, "app:module: expected the ASGI entry point such as shop.asgi"),
     ({"app": {"options": ["--bind=0.0.0.0:80"]}}, "app:options:0: expected no --bind, the formula"),
     ({"processes": {"web": {"command": "x"}}}, "processes:web: expected another name"),
-    ({"processes": {"w": {}}}, "processes:w: expected one of the keys command or manage, got none"),
+    (
+        {"processes": {"w": {}}},
+        "processes:w: expected one of the keys command, manage, celery, celery_beat, rq or"
+        " rq_scheduler, got none",
+    ),
+    (
+        {"processes": {"w": {"manage": "x", "rq": {}}}},
+        "processes:w: expected only one of the keys command, manage, celery, celery_beat, rq or"
+        " rq_scheduler, got manage and rq",
+    ),
     (
         {"cache": {"engine": "locmem"}, "processes": {"w": {"command": "celery -A x worker"}}},
-        "processes:w: expected a broker: a cache with engine redis, or a variable in env or",
+        "processes:w: expected a broker: one with engine redis, a cache with engine redis, or a",
+    ),
+    (
+        {
+            "cache": {"engine": "none"},
+            "broker": {"engine": "none"},
+            "processes": {"w": {"celery": "shop"}},
+        },
+        "processes:w: expected a broker",
+    ),
+    ({"broker": {"port": 7400}}, "broker:port: expected only with engine redis"),
+    (
+        {"broker": {"engine": "none", "password": "canary-password"}},
+        "broker:password: expected only with engine redis",
+    ),
+    (
+        {"broker": {"engine": "redis", "password": "*" * 10}},
+        "broker:password: expected the secret itself, got the mask that hides one",
+    ),
+    (
+        {"processes": {"w": {"celery": {}}}},
+        "processes:w:celery:app: expected a module such as shop, perhaps with :app, got nothing",
+    ),
+    (
+        {"processes": {"w": {"celery": {"app": "shop", "autoscale": [8, 2]}}}},
+        "processes:w:celery:autoscale: expected the least before the most, got 8 and 2 (did you"
+        " mean [2, 8]?)",
+    ),
+    (
+        {"processes": {"w": {"celery": {"app": "shop", "autoscale": [8]}}}},
+        "processes:w:celery:autoscale: expected two numbers, the least and the most, got 1",
+    ),
+    (
+        {"processes": {"w": {"celery": {"app": "x", "autoscale": [1, 2], "concurrency": 2}}}},
+        "processes:w:celery:concurrency: expected autoscale or concurrency, not both",
+    ),
+    (
+        {"processes": {"w": {"celery": {"app": "x", "autoscale": [1, 2], "pool": "threads"}}}},
+        "processes:w:celery:autoscale: expected only with the pool prefork, got threads",
+    ),
+    (
+        {"processes": {"w": {"celery": {"app": "x", "pool": "solo", "concurrency": 2}}}},
+        "processes:w:celery:concurrency: expected 1, since the pool solo does one job at a time",
+    ),
+    (
+        {"processes": {"w": {"celery": {"app": "x", "options": ["-Ofair", "-B"]}}}},
+        "processes:w:celery:options:1: expected no -B, the formula sets it or another key does",
+    ),
+    (
+        {"processes": {"w": {"celery": {"app": "x", "options": ["--x=@{broker.url}"]}}}},
+        "processes:w:celery:options: expected no secret on a command line",
+    ),
+    (
+        {"processes": {"b": {"celery_beat": "shop", "single": False}}},
+        "processes:b:single: expected true, since a second scheduler would do all twice",
+    ),
+    (
+        {"processes": {"s": {"rq_scheduler": {}, "count": 2}}},
+        "processes:s:count: expected 1, since rq_scheduler is a scheduler, got 2",
+    ),
+    (
+        {"processes": {"a": {"celery_beat": "shop"}, "b": {"celery_beat": "shop"}}},
+        "processes:b:celery_beat: expected one celery_beat only, a is one already",
     ),
     (
         {"cache": {"engine": "none"}, "processes": {"q": {"manage": "rqworker high"}}},
@@ -196,6 +267,16 @@ TWO_PROJECTS = [
         {"cache": {"port": 6400}},
         {"cache": {"port": 6400}, "domains": ["a.org"]},
         "shop:cache:port: expected a port of its own, 6400 is that of blog",
+    ),
+    (
+        {"broker": {"engine": "redis", "port": 7400}},
+        {"cache": {"port": 7400}, "domains": ["a.org"]},
+        "shop:cache:port: expected a port of its own, 7400 is that of blog:broker (set one of them",
+    ),
+    (
+        {"broker": {"engine": "redis", "port": 6400}, "cache": {"port": 6400}},
+        {"domains": ["a.org"]},
+        "blog:broker:port: expected a port of its own, 6400 is that of blog (set one of them)",
     ),
     (
         {"cache": {"port": 5432}},

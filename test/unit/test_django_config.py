@@ -6,6 +6,7 @@ import re
 import django_config
 import django_facts
 import django_manual
+import django_project_broker
 import django_project_cache
 import django_tuning
 import pytest
@@ -59,7 +60,7 @@ def test_project_has_the_sections_that_states_rely_on(resolve_project):
         """name user group process_manager paths writable links source python system_packages
         settings manage pythonpath environment secrets secret_specs files build tasks domains
         allowed_hosts csrf_trusted_origins url catch_all databases cache app processes timers static
-        media web health release superuser fixtures logs migrate""".split()
+        media broker web health release superuser fixtures logs migrate""".split()
     )
 
 
@@ -105,8 +106,10 @@ def test_environment_the_pillar_wins_and_null_removes(resolve_project):
 
 
 def test_every_documented_variable_is_derived_for_some_project(resolve_project):
-    shop = resolve_project(settings="a.settings", pythonpath=["src"])["projects"]["shop"]
-    assert set(shop["environment"]) == set(django_manual.VARIABLES)
+    broker = {"engine": "redis"}
+    config = resolve_project(settings="a.settings", pythonpath=["src"], broker=broker)
+    environment = config["projects"]["shop"]["environment"]
+    assert set(environment) == set(django_manual.VARIABLES)
 
 
 @pytest.mark.parametrize(
@@ -294,6 +297,96 @@ def test_redis_ports_are_a_function_of_the_name():
     assert all(6380 <= port <= 7379 for port in ports)
 
 
+def test_ports_of_brokers_are_apart_from_those_of_caches():
+    ports = {django_project_broker.broker_port(name) for name in ("shop", "blog", "wiki", "x")}
+    assert len(ports) == 4
+    assert all(7380 <= port <= 7979 for port in ports)
+
+
+@pytest.mark.parametrize(
+    ("keys", "engine"),
+    [
+        ({}, "none"),
+        ({"processes": {"w": {"manage": "rqworker"}}}, "none"),
+        ({"processes": {"w": {"celery": "shop"}}}, "redis"),
+        ({"processes": {"b": {"celery_beat": "shop"}}}, "redis"),
+        ({"processes": {"w": {"rq": ["high", "default"]}}}, "redis"),
+        ({"processes": {"w": {"rq": {}}}, "broker": {"engine": "none"}}, "none"),
+        ({"broker": {"engine": "redis"}}, "redis"),
+        ({"broker": {"host": "queue.example.net"}}, "redis"),
+    ],
+)
+def test_broker_is_there_where_a_queue_is(resolve_project, keys, engine):
+    config = resolve_project(**keys)
+    assert config["errors"] == []
+    shop = config["projects"]["shop"]
+    assert shop["broker"]["engine"] == engine
+    managed = [item["name"] for item in config["redis"]["instances"]]
+    assert ("shop_broker" in managed) == shop["broker"]["managed"]
+    assert ("broker.password" in shop["secret_specs"]) == shop["broker"]["managed"]
+    for name in ("BROKER_URL", "CELERY_BROKER_URL", "RQ_REDIS_URL"):
+        wanted = "@{broker.url}" if engine == "redis" else None
+        assert shop["environment"].get(name) == wanted
+
+
+def test_broker_keeps_every_job_and_the_cache_does_not_share_its_server(resolve_project):
+    cache, broker = resolve_project(broker={"engine": "redis"})["redis"]["instances"]
+    assert (broker["policy"], broker["appendonly"]) == ("noeviction", True)
+    assert (cache["policy"], cache["appendonly"]) == ("volatile-lru", False)
+    for key in ("name", "port", "secret", "config", "directory", "service", "label"):
+        assert cache[key] != broker[key], key
+    assert broker["service"] == "redis-server@shop_broker"
+
+
+def test_broker_alone_needs_a_redis(resolve_project):
+    config = resolve_project(cache={"engine": "none"}, processes={"w": {"celery": "shop"}})
+    assert [item["name"] for item in config["redis"]["instances"]] == ["shop_broker"]
+    assert "redis-server" in config["packages"]
+    assert "REDIS_URL" not in config["projects"]["shop"]["environment"]
+
+
+def test_workers_of_queues_follow_the_machine(resolve_project):
+    config = resolve_project(
+        processes={
+            "mail": {"celery": {"app": "shop", "queues": ["mail"]}, "count": 2},
+            "few": {"celery": {"app": "shop", "concurrency": 1}, "stop_timeout": "1h"},
+            "more": {"celery": {"app": "shop", "autoscale": [1, 8]}},
+            "alone": {"celery": {"app": "shop", "pool": "solo"}},
+            "tick": {"celery_beat": "shop"},
+            "quick": {"rq": ["high", "default"]},
+            "later": {"rq_scheduler": {}},
+            "own": {"manage": "listen"},
+        }
+    )
+    assert (config["errors"], config["warnings"]) == ([], [])
+    found = config["projects"]["shop"]["processes"]
+    assert found["mail"]["celery"]["concurrency"] == config["host"]["cores"]
+    assert found["few"]["celery"]["concurrency"] == 1
+    assert found["more"]["celery"]["concurrency"] is None
+    assert found["alone"]["celery"]["concurrency"] == 1
+    assert {key: item["single"] for key, item in found.items() if item["single"]} == {
+        "tick": True,
+        "later": True,
+    }
+    assert {key: item["stop_timeout"] for key, item in found.items()} == {
+        "mail": 600,
+        "few": 3600,
+        "more": 600,
+        "alone": 600,
+        "tick": 60,
+        "quick": 600,
+        "later": 60,
+        "own": 60,
+    }
+    assert config["projects"]["shop"]["writable"] == ["/srv/django/shop/shared/celery"]
+
+
+def test_postgresql_lets_every_job_of_a_worker_connect(resolve_project):
+    worker = {"celery": {"app": "shop", "concurrency": 200}}
+    settings = resolve_project(processes={"w": worker})["postgresql"]["settings"]
+    assert settings["max_connections"] > 200
+
+
 def test_secrets_and_their_names(resolve_project):
     shop = resolve_project(
         source={"git": "git@example.org:a/b.git", "deploy_key": "PEM"},
@@ -318,6 +411,7 @@ def test_public_masks_every_secret_and_leaves_the_original(resolve):
         "secrets": {"A": "CANARY-2", "b": {"value": "CANARY-3"}},
         "database": {"password": "CANARY-4-x"},
         "cache": {"password": "CANARY-5-x"},
+        "broker": {"engine": "redis", "password": "CANARY-0-x"},
         "superuser": {"password": "CANARY-6-x"},
         "env": {"MAIL_PASSWORD": "CANARY-7", "BROKER": "amqp://u:CANARY-8@mq/", "OK": "shown"},
         "files": {"a.ini": {"content": {"s": {"k": "CANARY-9"}}}},

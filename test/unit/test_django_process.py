@@ -16,6 +16,8 @@ NAMES = {
     "path.project": "/srv/django/shop/releases/r/source",
     "path.log": "/var/log/django/shop",
     "path.data": "/srv/django/shop/shared/data",
+    "path.shared": "/srv/django/shop/shared",
+    "instance": INSTANCE,
     "socket": "/run/django/shop/web-i.sock",
 }
 APP = {
@@ -162,6 +164,19 @@ def test_several_processes_of_one_kind_are_numbered():
     assert list(found) == ["web", "worker_1", "worker_2", "beat"]
     assert found["worker_2"]["stdout_logfile"] == "/var/log/django/shop/worker_2.log"
     assert found["beat"]["stopwaitsecs"] == 60
+
+
+def test_workers_of_queues_beside_commands():
+    worker = {"app": "shop", "queues": [], "concurrency": 2, "autoscale": [], "pool": "prefork"}
+    worker |= {"prefetch": None, "hostname": None, "log_level": "info", "options": []}
+    base = {key: value for key, value in WORKER.items() if key not in ("command", "manage")}
+    found = definitions(
+        processes={"jobs": {**base, "celery": worker, "count": 2}, "feed": WORKER},
+    )
+    assert list(found) == ["web", "jobs_1", "jobs_2", "feed"]
+    nodes = {word for name in found for word in found[name]["command"] if "--hostname" in word}
+    assert nodes == {f"--hostname=jobs_{number}-{INSTANCE}@%h" for number in (1, 2)}
+    assert found["feed"]["command"][2:] == WORKER["command"]
 
 
 def test_process_with_own_variables_reads_a_file_of_its_own():

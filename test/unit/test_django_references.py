@@ -107,6 +107,7 @@ def test_every_known_name_is_documented_and_the_other_way_round(resolve_project)
     config = resolve_project(
         superuser={},
         settings="shop.settings",
+        broker={"engine": "redis"},
         writable=["scripts"],
         databases={"archive": {}},
         secrets={"TOKEN": {"generate": 20}},
@@ -131,10 +132,12 @@ def test_namespace_builds_urls_and_paths(resolve_project):
         settings="shop.settings",
         source={"path": "/srv/src", "subdirectory": "web"},
         database={"options": {"sslmode": "require"}},
+        broker={"engine": "redis"},
         static={"root": "public"},
     )
     project = config["projects"]["shop"]
     secrets = {"database.default.password": "p/w@", "cache.password": "c:d", "SECRET_KEY": "k"}
+    secrets["broker.password"] = "b/c"
     names = django_namespace.namespace(
         project, config["host"], secrets, "r1", "/v", "i1", "/run/s.sock"
     )
@@ -142,6 +145,7 @@ def test_namespace_builds_urls_and_paths(resolve_project):
     port = project["cache"]["port"]
     assert names["redis.url3"] == f"redis://:c%3Ad@127.0.0.1:{port}/3"
     assert names["cache.url"] == names["redis.url0"]
+    assert names["broker.url"] == f"redis://:b%2Fc@127.0.0.1:{project['broker']['port']}/0"
     assert names["path.source"] == "/srv/django/shop/releases/r1/source"
     assert names["path.project"] == "/srv/django/shop/releases/r1/source/web"
     assert names["path.static"] == "/srv/django/shop/releases/r1/source/web/public"
@@ -190,6 +194,9 @@ def test_the_whole_environment_can_be_expanded(resolve_project):
         ("databases.archive.url", True),
         ("redis.url7", True),
         ("cache.url", True),
+        ("broker.url", True),
+        ("broker.password", True),
+        ("broker.host", False),
         ("superuser.password", True),
         ("url", False),
         ("static.url", False),

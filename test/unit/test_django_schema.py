@@ -304,6 +304,7 @@ def test_secret_keys_are_exactly_these(schema):
         f"{project}:database:password",
         f"{project}:databases:*:password",
         f"{project}:cache:password",
+        f"{project}:broker:password",
         f"{project}:superuser:password",
     }
 

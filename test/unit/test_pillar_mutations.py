@@ -69,6 +69,8 @@ def with_secrets(django):
         if database.get("engine") != "sqlite":
             database["password"] = f"{CANARY}5"
         project.setdefault("cache", {})["password"] = f"{CANARY}6"
+        broker = project.setdefault("broker", {})
+        broker.update(engine="redis", password=f"{CANARY}b")
         project.setdefault("superuser", {})["password"] = f"{CANARY}7"
         if "git" in project["source"]:
             project["source"]["deploy_key"] = f"-----BEGIN-----\n{CANARY}8\n"

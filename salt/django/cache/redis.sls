@@ -1,6 +1,6 @@
-# Leaves behind one Redis server for each project that uses one: its own port on the loopback (and the
-# host's address, if others use it), password, memory limit and persistence. The server that the
-# package brings, which has no password, is stopped, unless a project names it as its cache. Redis
+# Leaves behind a Redis server for each cache and each broker of a project: its own port on the
+# loopback (and the host's address, if others use it), password, memory limit and persistence. The
+# server that the package brings, which has no password, is stopped, unless a project names it. Redis
 # tries a configuration before it is put in place, so that a mistake leaves the server running.
 {%- set django = salt['django.config']() %}
 
@@ -34,7 +34,7 @@ the packaged Redis server does not run:
 
 {%- for redis in django.redis.instances %}
 
-"{{ redis.project }}: Redis has a directory":
+"{{ redis.project }}: {{ redis.label }} has a directory":
   file.directory:
     - name: {{ redis.directory }}
     - user: redis
@@ -43,26 +43,26 @@ the packaged Redis server does not run:
     - require:
       - pkg: packages are installed
 
-"{{ redis.project }}: Redis is configured":
+"{{ redis.project }}: {{ redis.label }} is configured":
   file.managed:
     - name: {{ redis.config }}
     - source: salt://django/cache/files/etc/redis/redis.conf.j2
     - template: jinja
-    - context: {project: {{ redis.project }}}
+    - context: {name: {{ redis.name }}}
     - user: root
     - group: redis
     - mode: '0640'
     - check_cmd: {{ check }}
     - require:
-      - file: "{{ redis.project }}: Redis has a directory"
+      - file: "{{ redis.project }}: {{ redis.label }} has a directory"
       - file: Redis configuration can be checked
 
-"{{ redis.project }}: Redis has a password":
+"{{ redis.project }}: {{ redis.label }} has a password":
   django.secret_file:
     - name: /etc/redis/redis-{{ redis.name }}.acl
     - source: salt://django/cache/files/etc/redis/users.acl.j2
     - project: {{ redis.project }}
-    - context: {channels: {{ django.host.os.release != '22.04' }}}
+    - context: {secret: {{ redis.secret }}, channels: {{ django.host.os.release != '22.04' }}}
     - user: root
     - group: redis
     - mode: '0640'
@@ -72,7 +72,7 @@ the packaged Redis server does not run:
 
 {%- if django.host.init != 'systemd' %}
 
-"{{ redis.project }}: Redis has an init script":
+"{{ redis.project }}: {{ redis.label }} has an init script":
   file.managed:
     - name: /etc/init.d/{{ redis.service }}
     - source: salt://django/cache/files/etc/init.d/redis.j2
@@ -82,16 +82,16 @@ the packaged Redis server does not run:
     - group: root
     - mode: '0755'
     - require_in:
-      - django: "{{ redis.project }}: Redis runs"
+      - django: "{{ redis.project }}: {{ redis.label }} runs"
 {%- endif %}
 
-"{{ redis.project }}: Redis runs":
+"{{ redis.project }}: {{ redis.label }} runs":
   django.service_running:
     - name: {{ redis.service }}
     - enable: True
     - watch:
-      - file: "{{ redis.project }}: Redis is configured"
-      - django: "{{ redis.project }}: Redis has a password"
+      - file: "{{ redis.project }}: {{ redis.label }} is configured"
+      - django: "{{ redis.project }}: {{ redis.label }} has a password"
 {%- if not django.redis.uses_packaged %}
     - require:
       - django: the packaged Redis server does not run

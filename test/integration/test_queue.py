@@ -1,0 +1,291 @@
+"""Queues by pillar alone: Celery and django-rq with a broker, jobs that outlive releases."""
+
+import time
+
+import pytest
+
+from test.hosts import boot
+
+from .machines import ensure
+from .server import Server, put_checkout
+
+SOURCE = "/srv/src/shop"
+BROKER = "redis-server@shop_broker"
+PILLAR = f"""\
+django:
+  projects:
+    shop:
+      source: {{path: {SOURCE}}}
+      settings: shop.settings
+      static: {{enabled: false}}
+      processes:
+        jobs: {{celery: {{app: shop, concurrency: 2}}, start_seconds: 1s}}
+        clock: {{celery_beat: shop, start_seconds: 1s}}
+        quick: {{rq: [high, default], start_seconds: 1s}}
+"""
+FILES = {
+    "requirements.txt": """\
+Django==5.2.19
+psycopg[binary]==3.3.9
+dj-database-url==3.1.2
+celery[redis]==5.7.0
+django-rq==4.2.0
+""",
+    "manage.py": """\
+from django.core.management import execute_from_command_line
+
+execute_from_command_line()
+""",
+    "shop/__init__.py": "from .celery import app\n",
+    "shop/version.py": 'VERSION = "one"\n',
+    "shop/celery.py": """\
+import celery
+
+app = celery.Celery("shop")
+app.conf.task_ignore_result = True
+app.conf.beat_schedule = {
+    "tick": {"task": "shop.tasks.tick", "schedule": 1, "options": {"expires": 5}}
+}
+app.autodiscover_tasks(["shop"])
+""",
+    "shop/settings.py": """\
+import os
+
+import dj_database_url
+
+SECRET_KEY = os.environ["SECRET_KEY"]
+ALLOWED_HOSTS = os.environ["ALLOWED_HOSTS"].split(",")
+ROOT_URLCONF = "shop.urls"
+INSTALLED_APPS = ["django.contrib.contenttypes", "django_rq", "shop"]
+DATABASES = {"default": dj_database_url.config()}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+RQ_QUEUES = {name: {"URL": os.environ["RQ_REDIS_URL"]} for name in ("high", "default")}
+""",
+    "shop/wsgi.py": """\
+from django.core.wsgi import get_wsgi_application
+
+application = get_wsgi_application()
+""",
+    "shop/models.py": """\
+from django.db import models
+
+
+class Run(models.Model):
+    name = models.TextField()
+    version = models.TextField()
+    is_done = models.BooleanField(default=False)
+
+
+class Gate(models.Model):
+    name = models.TextField()
+""",
+    "shop/tasks.py": """\
+import time
+
+from celery import shared_task
+
+from .models import Gate, Run
+from .version import VERSION
+
+
+def run(name, waits):
+    found = Run.objects.create(name=name, version=VERSION)
+    end = time.monotonic() + 150
+    while waits and time.monotonic() < end and not Gate.objects.filter(name=name).exists():
+        time.sleep(0.1)
+    found.is_done = True
+    found.save()
+
+
+@shared_task
+def work(name, waits=False):
+    run(name, waits)
+
+
+@shared_task
+def tick():
+    run("tick", False)
+""",
+    "shop/urls.py": """\
+import django_rq
+from django.http import HttpResponse
+from django.urls import path
+
+from .tasks import run, work
+from .version import VERSION
+
+
+def index(request):
+    return HttpResponse(VERSION)
+
+
+def submit(request, kind, name):
+    waits = "waits" in request.GET
+    if kind == "celery":
+        work.delay(name, waits)
+    else:
+        django_rq.get_queue("high").enqueue(run, name, waits)
+    return HttpResponse("submitted")
+
+
+urlpatterns = [path("", index), path("submit/<kind>/<name>/", submit)]
+""",
+}
+KINDS = ("celery", "rq")
+
+
+@pytest.fixture(scope="module")
+def server():
+    """A bare server to which a site with queues was given."""
+    with boot("int-queue", image=ensure("bookworm-ready")) as host:
+        put_checkout(host)
+        for name, text in FILES.items():
+            host.write(f"{SOURCE}/{name}", text)
+        host.write(f"{SOURCE}/shop/migrations/__init__.py", "")
+        host.write(f"{SOURCE}/shop/migrations/0001_initial.py", migration())
+        server = Server(host)
+        server.bootstrap(pillar=PILLAR)
+        yield server
+
+
+def migration():
+    """The first migration, which has the models' fields."""
+    name = '("name", models.TextField())'
+    key = '("id", models.BigAutoField(primary_key=True, serialize=False))'
+    version = '("version", models.TextField())'
+    done = '("is_done", models.BooleanField(default=False))'
+    return f"""\
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    initial = True
+    operations = [
+        migrations.CreateModel("Run", [{key}, {name}, {version}, {done}]),
+        migrations.CreateModel("Gate", [{key}, {name}]),
+    ]
+"""
+
+
+def submit(server, name, kinds=KINDS, waits=False):
+    """Submit a job of each kind through the site; they are called after it and the kind."""
+    for kind in kinds:
+        page = server.host.get(f"/submit/{kind}/{name}-{kind}/{'?waits' if waits else ''}")
+        assert (page.status, page.text) == (200, "submitted")
+
+
+def runs(server, name):
+    """Runs of a job as ``version|is done``, one for each time that it ran."""
+    sql = f"SELECT version, is_done FROM shop_run WHERE name LIKE '{name}-%' ORDER BY name, id"
+    return server.psql(sql, "shop")
+
+
+def wait_for(server, name, wanted):
+    """Wait until the runs of a job are as wanted, and no others."""
+    end = time.monotonic() + 60
+    while runs(server, name) != wanted and time.monotonic() < end:
+        time.sleep(0.2)
+    assert runs(server, name) == wanted, tail(server)
+
+
+def tail(server):
+    return server.run("tail -n 30 /var/log/django/shop/*.log").stdout
+
+
+def beats(server):
+    return server.host.pids("celery --app=shop beat")
+
+
+def ticks(server):
+    return int(server.psql("SELECT count(*) FROM shop_run WHERE name = 'tick'", "shop")[0])
+
+
+def ask(server, *words):
+    """What the broker answers."""
+    [broker] = [
+        each
+        for each in server.call("django.config")["redis"]["instances"]
+        if each["name"] == "shop_broker"
+    ]
+    env = {"REDISCLI_AUTH": server.secret("shop", "broker.password")}
+    return server.run(["redis-cli", "-p", str(broker["port"]), *words], env=env).stdout
+
+
+def test_jobs_of_the_site_are_done(server):
+    submit(server, "first")
+    wait_for(server, "first", ["one|t", "one|t"])
+
+
+def test_jobs_of_a_management_command_are_done(server):
+    code = "from shop.tasks import work; work.delay('shell-celery')"
+    server.run(["django-manage", "shop", "shell", "-c", code])
+    wait_for(server, "shell", ["one|t"])
+
+
+def test_broker_is_a_server_of_its_own(server):
+    first, second = server.call("django.config")["redis"]["instances"]
+    assert first["port"] != second["port"]
+    assert "maxmemory_policy:noeviction" in ask(server, "info", "memory")
+    assert "aof_enabled:1" in ask(server, "info", "persistence")
+    port = str(second["port"])
+    env = {"REDISCLI_AUTH": server.secret("shop", "cache.password")}
+    assert "PONG" not in server.run(["redis-cli", "-p", port, "ping"], env=env, check=False).stdout
+    password = server.secret("shop", "broker.password")
+    assert password not in server.run("ps axww -o args").stdout
+
+
+def test_one_beat_sends_what_is_due(server):
+    assert len(beats(server)) == 1
+    before, end = ticks(server), time.monotonic() + 60
+    while ticks(server) < before + 2 and time.monotonic() < end:
+        time.sleep(0.2)
+    assert ticks(server) >= before + 2, tail(server)
+    assert server.mode("/srv/django/shop/shared/celery/clock.schedule").endswith(" shop:shop")
+
+
+def test_nothing_is_left_to_do(server):
+    server.assert_settled()
+
+
+def test_jobs_that_run_while_a_release_goes_live_finish_in_theirs(server):
+    submit(server, "held", waits=True)
+    wait_for(server, "held", ["one|f", "one|f"])
+    old_beat, instance = beats(server), server.live("shop")[1]
+    server.host.write(f"{SOURCE}/shop/version.py", 'VERSION = "two"\n')
+    server.apply()
+    assert server.host.get("/").text == "two"
+    assert server.host.pids(f"--hostname=jobs-{instance}"), "the old worker has work to do"
+    assert len(beats(server)) == 1 and beats(server) != old_beat
+
+    submit(server, "after")
+    wait_for(server, "after", ["two|t", "two|t"])
+    assert runs(server, "held") == ["one|f", "one|f"]
+    server.psql("INSERT INTO shop_gate (name) VALUES ('held-celery'), ('held-rq')", "shop")
+    wait_for(server, "held", ["one|t", "one|t"])
+    end = time.monotonic() + 60
+    while server.host.pids(f"--hostname=jobs-{instance}") and time.monotonic() < end:
+        time.sleep(0.2)
+    assert not server.host.pids(f"--hostname=jobs-{instance}")
+    assert runs(server, "after") == ["two|t", "two|t"]
+
+
+def test_queue_outlives_a_restart_of_the_broker(server):
+    names = server.run("supervisorctl status", check=False).stdout.split()
+    workers = [name for name in names if name.startswith(("shop.jobs.", "shop.quick."))]
+    assert len(workers) == 2, "those of the old release are gone"
+    server.run(["supervisorctl", "stop", *workers], timeout=120)
+    for number in range(3):
+        submit(server, f"kept{number}")
+    assert ask(server, "llen", "rq:queue:high") == "3\n"
+    server.run(["systemctl", "restart", BROKER])
+    assert ask(server, "llen", "rq:queue:high") == "3\n"
+    assert runs(server, "kept%") == []
+    outcome = server.apply()
+    assert outcome.changed == ["shop: processes run"], outcome.told()
+    wait_for(server, "kept%", ["two|t"] * 6)
+    submit(server, "late")
+    wait_for(server, "late", ["two|t", "two|t"])
+    for name in ("first", "held", "after"):
+        assert len(runs(server, name)) == 2, "none was done twice"
+    server.assert_settled()
