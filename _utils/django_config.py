@@ -257,8 +257,8 @@ def _needing(hosts):
     def needing(project, name):
         if name.startswith("database.") and project["databases"][name.split(".")[1]]["managed"]:
             return having("app", "worker", "database")
-        purpose = name.removesuffix(".password")
-        if purpose in ("cache", "broker") and project[purpose]["managed"]:
+        is_redis = name in ("cache.password", "broker.password")
+        if is_redis and project[name.split(".")[0]]["managed"]:
             return having("app", "worker", "cache")
         if name == "superuser.password":
             return having("app")[:1]

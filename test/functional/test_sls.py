@@ -35,7 +35,12 @@ PILLARS = {
                 "files": {"shop/local.py": {"content": {"KEY": CANARY}}},
                 "superuser": {"password": CANARY},
                 "writable": ["data", "index/words"],
-                "processes": {"worker": {"manage": "rqworker", "count": 2}},
+                "broker": {"password": CANARY},
+                "processes": {
+                    "worker": {"rq": ["high", "default"], "count": 2},
+                    "jobs": {"celery": {"app": "shop", "queues": ["mail"]}},
+                    "clock": {"celery_beat": "shop"},
+                },
                 "timers": {
                     "clean_up": {
                         "command": ["echo", "100%", "two words", "@{path.data}", "@{release}"],
@@ -190,6 +195,20 @@ def test_services_follow_the_init_system(rendering, init):
     assert ("/etc/systemd/system/supervisor.service" in named) == (init == "systemd")
     assert ("/etc/init.d/supervisor" in named) == (init != "systemd")
     assert ("redis-server@shop" if init == "systemd" else "redis-server-shop") in running
+
+
+def test_cache_and_broker_are_apart_with_a_password_each(minion_opts):
+    project = {"source": {"path": "/srv/src"}, "processes": {"jobs": {"celery": "shop"}}}
+    rendering = Rendering(minion_opts, grains(), {"django": {"projects": {"shop": project}}})
+    texts = rendering.files()
+    cache, broker = (texts[f"/etc/redis/redis-{name}.conf"] for name in ("shop", "shop_broker"))
+    assert "\nmaxmemory-policy volatile-lru\n" in cache and "\nappendonly no\n" in cache
+    assert "\nmaxmemory-policy noeviction\n" in broker and "\nappendonly yes\n" in broker
+    assert "\naclfile /etc/redis/redis-shop_broker.acl\n" in broker
+    contexts = [
+        chunk["context"]["secret"] for chunk in rendering.low if chunk["fun"] == "secret_file"
+    ]
+    assert contexts == ["cache.password", "broker.password"]
 
 
 def test_requests_of_a_site_are_not_for_every_user_to_read(minion_opts):

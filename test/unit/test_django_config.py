@@ -531,13 +531,37 @@ def test_hosts_that_do_not_fit(resolve, django, message):
 
 def test_secrets_that_several_hosts_need_have_to_be_given(resolve):
     hosts = {**FLEET, "web2": {"address": "10.0.0.12", "roles": ["app"]}}
-    errors = resolve({"hosts": hosts, "projects": {"shop": {"source": SOURCE}}})["errors"]
+    project = {"source": SOURCE, "broker": {"engine": "redis"}}
+    errors = resolve({"hosts": hosts, "projects": {"shop": project}})["errors"]
     each = "django:projects:shop:{}: expected a value, since {} need the same one"
     assert errors == [
         each.format("secrets:SECRET_KEY", "web1 and web2"),
+        each.format("broker:password", "db1 and web1 and web2"),
         each.format("cache:password", "db1 and web1 and web2"),
         each.format("database:password", "db1 and web1 and web2"),
     ]
+
+
+def test_broker_of_a_fleet_is_on_the_host_of_the_cache(resolve):
+    project = {
+        "source": SOURCE,
+        "secrets": {},
+        "database": {"password": "x" * 12},
+        "cache": {"engine": "none"},
+        "broker": {"password": "z" * 12},
+        "processes": {"jobs": {"celery": "shop"}},
+    }
+    django = {"hosts": FLEET, "projects": {"shop": project}}
+    web, server = resolve(django), resolve(django, id="db1")
+    assert web["errors"] == server["errors"] == []
+    assert web["redis"] == {}
+    assert web["projects"]["shop"]["broker"]["host"] == FLEET["db1"]["address"]
+    [instance] = server["redis"]["instances"]
+    assert instance["bind"] == ["127.0.0.1", FLEET["db1"]["address"]]
+    assert "broker.password" in server["projects"]["shop"]["secret_specs"]
+    alone = {"db1": {**FLEET["db1"], "roles": ["database"]}, "web1": FLEET["web1"]}
+    errors = resolve({"hosts": alone, "projects": {"shop": project}})["errors"]
+    assert errors == ["django:hosts: expected a host with the role cache, got none"]
 
 
 # ---- facts and tuning ----
