@@ -228,10 +228,10 @@ def test_rollback_to_a_release_that_is_damaged(server):
     venv = server.run(["readlink", "-f", f"{ROOT}/current/venv"]).stdout.strip()
     release(server, packages=True)
     server.apply()
-    before = server.run(f"cp -a {venv} /root/kept; {listing}").stdout
+    server.run(f"cp -a {venv} /root/kept")
     for damage in ("rm {}/bin/python", "rm -r {}/lib/python3*/*/redis-*.dist-info", "rm -r {}"):
         assert server.call("django.rollback", "guestbook", "test=True")["changes"]
-        server.run(damage.format(venv))
+        before = server.run(f"{damage.format(venv)}; {listing}").stdout
         done = server.run("salt-call django.rollback guestbook 2>&1", check=False)
         assert done.returncode != 0
         assert f"Release {old[0]} cannot serve: its environment {venv}" in done.stdout
