@@ -13,6 +13,7 @@ import pwd
 import django_access
 import django_departed
 import django_layout
+import django_mariadb
 import django_postgresql
 import django_service
 import django_step_build
@@ -40,9 +41,10 @@ def _access():
 
 def ensure_database(project, alias="default", test=False):
     """
-    Create or mend a project's role, database, privileges and extensions in this host's PostgreSQL.
+    Create or mend a project's role, database and privileges in this host's PostgreSQL (its
+    extensions, too) or MariaDB.
 
-    The server is asked for all of it in two queries; passwords reach it as SCRAM verifiers.
+    The server is asked for all of it in a query or two; passwords reach it as verifiers or hashes.
 
     alias
         Key of the database in the project's ``databases``.
@@ -53,39 +55,38 @@ def ensure_database(project, alias="default", test=False):
 
         salt-call django.ensure_database shop
     """
-    server = _access().valid()["postgresql"]
-    wanted = next(
+    config = _access().valid()
+    kind, wanted = next(
         (
-            entry
-            for entry in server.get("databases", [])
+            (kind, entry)
+            for kind in _SERVERS
+            for entry in config[kind].get("databases", [])
             if (entry["project"], entry["alias"]) == (project, alias)
         ),
-        None,
+        (None, None),
     )
     if wanted is None:
         raise CommandExecutionError(f"This host keeps no database {alias!r} of {project!r}")
     password = _access().secrets(project).get(f"database.{alias}.password", "")
+    server, (title, look, mend) = config[kind], _SERVERS[kind]
     try:
-        steps = _database_steps(server, wanted, password, test)
-        changes = {wanted["name"]: [words for words, _, _ in steps]} if steps else {}
+        steps = look(server, wanted, password, test)
+        changes = {wanted["name"]: [step[0] for step in steps]} if steps else {}
         if test or not steps:
             words = "would be made as wanted" if steps else "is as wanted"
             return {"changes": changes, "comment": f"Database {wanted['name']} {words}."}
-        for where, database in (("server", "postgres"), ("database", wanted["name"])):
-            statements = [statement for _, statement, place in steps if place == where]
-            for statement in statements:
-                _psql(server, database, statement + ";")
-        left = _database_steps(server, wanted, password)
+        mend(server, wanted, steps)
+        left = look(server, wanted, password)
     except CommandError as error:
         text = str(error).replace(password, "**********") if password else str(error)
-        raise CommandExecutionError(f"PostgreSQL: {text}") from None
+        raise CommandExecutionError(f"{title}: {text}") from None
     if left:
-        words = "; ".join(words for words, _, _ in left)
-        raise CommandExecutionError(f"After the change PostgreSQL still lacks: {words}")
+        words = "; ".join(step[0] for step in left)
+        raise CommandExecutionError(f"After the change {title} still lacks: {words}")
     return {"changes": changes, "comment": f"Database {wanted['name']} is as wanted now."}
 
 
-def _database_steps(server, wanted, password, test=False):
+def _look_in_postgresql(server, wanted, password, test=False):
     try:
         found = django_postgresql.parse(_psql(server, "postgres", django_postgresql.look(wanted)))
     except CommandError:
@@ -101,6 +102,13 @@ def _database_steps(server, wanted, password, test=False):
     return django_postgresql.differences(wanted, password, found, inside)
 
 
+def _mend_in_postgresql(server, wanted, steps):
+    for where, database in (("server", "postgres"), ("database", wanted["name"])):
+        for _, statement, place in steps:
+            if place == where:
+                _psql(server, database, statement + ";")
+
+
 def _psql(server, database, script):
     # Not /usr/bin/psql, which is a wrapper that starts Perl first.
     program = f"/usr/lib/postgresql/{server['version']}/bin/psql"
@@ -113,6 +121,37 @@ def _psql(server, database, script):
         "PGCONNECT_TIMEOUT": "10",
     }
     return run(argv, user="postgres", env=environment, stdin=script, timeout=120).stdout
+
+
+def _look_in_mariadb(server, wanted, password, test=False):
+    try:
+        answer = _mariadb(django_mariadb.look(wanted))
+    except CommandError:
+        if not test:
+            raise
+        if pathlib.Path("/usr/sbin/mariadbd").exists():
+            return []  # the server does not run; a run starts it before it asks
+        answer = ""  # there is no server yet; a run installs it before it asks
+    return django_mariadb.differences(wanted, password, django_mariadb.parse(answer))
+
+
+def _mend_in_mariadb(server, wanted, steps):
+    statements = "".join(f"{statement};\n" for _, statement in steps)
+    _mariadb(django_mariadb.PLAIN + statements)
+
+
+def _mariadb(script):
+    options = ["--batch", "--raw", "--skip-column-names", "--connect-timeout=10"]
+    login = ["--user=root", "--protocol=socket", "--socket=/run/mysqld/mysqld.sock"]
+    argv = ["/usr/bin/mariadb", "--no-defaults", *options, *login]
+    environment = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": "/nonexistent"}
+    return run(argv, env=environment, stdin=script, timeout=120).stdout
+
+
+_SERVERS = {
+    "postgresql": ("PostgreSQL", _look_in_postgresql, _mend_in_postgresql),
+    "mariadb": ("MariaDB", _look_in_mariadb, _mend_in_mariadb),
+}
 
 
 # Projects that left

@@ -495,7 +495,8 @@ def departed_stopped(name):
 
 def database_present(name, project, alias="default"):
     """
-    A project's role, database, privileges and extensions are in this host's PostgreSQL.
+    A project's role, database and privileges are in this host's PostgreSQL or MariaDB, in
+    PostgreSQL its extensions, too.
 
     .. code-block:: yaml
 

@@ -29,7 +29,17 @@ SYSTEM_USERS = frozenset(
     ).split()
 )
 RESERVED_PROJECTS = frozenset({"all", "default"})
-RESERVED_DATABASES = frozenset({"postgres", "template0", "template1"})
+RESERVED_DATABASES = {
+    "postgresql": frozenset({"postgres", "template0", "template1"}),
+    "mysql": frozenset({"information_schema", "mysql", "performance_schema", "sys"}),
+}
+RESERVED_ROLES = {
+    "postgresql": frozenset({"none", "postgres", "public"}),
+    "mysql": frozenset({"PUBLIC", "debian-sys-maint", "mysql", "public", "root"}),
+}
+SERVERS = {"postgresql": "PostgreSQL", "mysql": "MariaDB"}
+# What only PostgreSQL can be told of a database, with the schema's defaults.
+OF_POSTGRESQL = {"extensions": [], "encoding": "UTF8", "locale": "C.UTF-8", "template": "template0"}
 RESERVED_VARIABLES = frozenset({"DJANGO_RELEASE"})
 BROKER = re.compile(r"broker|redis|rq_", re.IGNORECASE)
 OWN_OPTION = re.compile(r"(-b|--bind|-D|--daemon|-p|--pid|-u|--user|-g|--group)(=|$)")
@@ -196,24 +206,30 @@ def database(name, project):
         if entry["engine"] == "sqlite":
             for field in ("host", "port", "user", "password", "name", "extensions"):
                 if entry[field]:
-                    yield f"{key}:{field}", "expected only with engine postgresql"
+                    yield f"{key}:{field}", "expected only with engine postgresql or mysql"
             continue
         if entry["file"]:
             yield f"{key}:file", "expected only with engine sqlite"
         if entry["engine"] == "none":
             continue
+        if entry["engine"] == "mysql":
+            for field, default in OF_POSTGRESQL.items():
+                if entry[field] != default:
+                    yield f"{key}:{field}", "expected only with engine postgresql"
         if entry["host"]:
             for field in ("name", "user", "password"):
                 if not entry[field]:
                     yield f"{key}:{field}", "expected a value, since the database is external"
-            if entry["extensions"]:
+            if entry["extensions"] and entry["engine"] == "postgresql":
                 yield f"{key}:extensions", "expected only for a database without host"
             continue
         database_name, user = django_project_database.names(name, alias, entry)
-        if database_name in RESERVED_DATABASES:
-            yield f"{key}:name", f"expected another name, PostgreSQL has {database_name} itself"
-        if user in ("postgres", "public", "none") or user.startswith("pg_"):
-            yield f"{key}:user", f"expected another name, PostgreSQL has {user} itself"
+        engine = entry["engine"]
+        server, is_system = SERVERS[engine], engine == "postgresql" and user.startswith("pg_")
+        if database_name in RESERVED_DATABASES[engine]:
+            yield f"{key}:name", f"expected another name, {server} has {database_name} itself"
+        if user in RESERVED_ROLES[engine] or is_system:
+            yield f"{key}:user", f"expected another name, {server} has {user} itself"
     known = {"default", *project["databases"]}
     for index, alias in enumerate(project["migrate"]["databases"]):
         if alias not in known:

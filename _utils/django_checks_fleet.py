@@ -28,13 +28,13 @@ def databases(projects):
     owner = {}
     for name, project in projects.items():
         for key, alias, entry in django_project_database.entries(project):
-            if entry["engine"] != "postgresql" or entry["host"]:
+            if entry["engine"] not in django_project_database.PORTS or entry["host"]:
                 continue
             for field, value in zip(
                 ("name", "user"), django_project_database.names(name, alias, entry)
             ):
                 other, where, password = owner.setdefault(
-                    (field, value), (name, key, entry["password"])
+                    (entry["engine"], field, value), (name, key, entry["password"])
                 )
                 if (other, where) == (name, key):
                     continue
@@ -65,6 +65,7 @@ def redis_ports(projects, fleet):
     """No two Redis servers on one port, and none on that of another server. projects: resolved."""
     owner = {
         fleet["postgresql"]["port"]: "PostgreSQL",
+        fleet["mariadb"]["port"]: "MariaDB",
         fleet["nginx"]["port"]: "Nginx",
         fleet["nginx"]["tls_port"]: "Nginx",
     }
@@ -91,7 +92,7 @@ def placement(projects, hosts, is_fleet):
                 yield name, key, "expected a host with the role worker to run them, got none"
         for key, _, entry in django_project_database.entries(project):
             if entry["engine"] == "sqlite" and len(runs) > 1:
-                text = f"expected postgresql, since {len(runs)} hosts run the project"
+                text = f"expected postgresql or mysql, since {len(runs)} hosts run the project"
                 yield name, f"{key}:engine", text
             if entry["host"] in members:
                 text = "expected only for an external database (the role database says which host)"

@@ -26,6 +26,7 @@ import django_facts
 import django_project
 import django_project_broker
 import django_schema
+import django_server_mariadb
 import django_server_nginx
 import django_server_postgresql
 import django_server_redis
@@ -182,6 +183,7 @@ def _nothing(host, errors):
         "paths": dict(PATHS),
         "supervisord": {},
         "postgresql": {},
+        "mariadb": {},
         "redis": {},
         "nginx": {},
         "projects": {},
@@ -220,7 +222,7 @@ def _fleet(fleet, host):
             errors.append(f"django:hosts:{name}:roles: expected app beside web on the same host")
     needs = {
         "app": True,
-        "database": any(_managed(item, "postgresql") for item in fleet["projects"].values()),
+        "database": any(_managed(item) for item in fleet["projects"].values()),
         "cache": any(_managed_redis(item) for item in fleet["projects"].values()),
     }
     for role, needed in needs.items():
@@ -237,9 +239,11 @@ def _fleet(fleet, host):
     return hosts, errors
 
 
-def _managed(project, engine):
+def _managed(project):
     entries = [project["database"], *project["databases"].values()]
-    return any(entry["engine"] == engine and not entry["host"] for entry in entries)
+    return any(
+        entry["engine"] in ("postgresql", "mysql") and not entry["host"] for entry in entries
+    )
 
 
 def _managed_redis(project):
@@ -297,12 +301,16 @@ def _config(fleet, host, hosts, projects, system):
         "paths": dict(PATHS),
         "supervisord": {},
         "postgresql": {},
+        "mariadb": {},
         "redis": {},
         "nginx": {},
         "projects": projects,
     }
     if "database" in roles:
         config["postgresql"] = django_server_postgresql.configuration(
+            fleet, host, hosts, projects, system
+        )
+        config["mariadb"] = django_server_mariadb.configuration(
             fleet, host, hosts, projects, system
         )
     if "cache" in roles:
@@ -322,6 +330,7 @@ def _config(fleet, host, hosts, projects, system):
         "django.valid": True,
         "django.host": True,
         "django.database.postgresql": config["postgresql"],
+        "django.database.mariadb": config["mariadb"],
         "django.cache.redis": config["redis"],
         "django.process.supervisord": config["supervisord"],
         "django.app.project": runs,
@@ -340,7 +349,8 @@ def _packages(config, fleet, system):
         packages.update(names["nginx"])
     if config["redis"]:
         packages.update(names["redis"])
-    packages.update(config["postgresql"].get("packages", []))
+    for server in ("postgresql", "mariadb"):
+        packages.update(config[server].get("packages", []))
     if set(config["host"]["roles"]) & {"app", "worker"}:
         for project in config["projects"].values():
             for key in ("build", "run"):

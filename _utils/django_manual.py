@@ -29,7 +29,7 @@ REFERENCES = {
     "csrf_trusted_origins": "what Django's CSRF_TRUSTED_ORIGINS has to be",
     "static.url": "STATIC_URL",
     "media.url": "MEDIA_URL",
-    "database.engine": "`postgresql` or `sqlite`",
+    "database.engine": "`postgresql`, `mysql` or `sqlite`",
     "database.name": "name of the database (sqlite: its file)",
     "database.user": "role",
     "database.password": "its password",

@@ -120,7 +120,7 @@ def _database(database, secrets, alias):
     result = {key: database[key] for key in ("engine", "name", "user", "host", "port")}
     result["password"] = password
     result["url"] = (
-        f"postgresql://{_quote(database['user'])}:{_quote(password)}"
+        f"{engine}://{_quote(database['user'])}:{_quote(password)}"
         f"@{_bracket(database['host'])}:{database['port']}/{_quote(database['name'])}"
     )
     if database["options"]:

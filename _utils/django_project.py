@@ -293,7 +293,7 @@ def _secrets(given, project, python):
                 "export": export,
             }
     for alias, database in project["databases"].items():
-        if database["engine"] == "postgresql":
+        if database["engine"] in django_project_database.PORTS:
             entry = given["database"] if alias == "default" else given["databases"][alias]
             specs[f"database.{alias}.password"] = _password(entry["password"])
     for purpose in ("cache", "broker"):

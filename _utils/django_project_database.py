@@ -1,5 +1,8 @@
 """Databases of a project: engine, name, role and where they are."""
 
+SECTIONS = {"postgresql": "postgresql", "mysql": "mariadb"}  # of the pillar, by engine
+PORTS = {"postgresql": 5432, "mysql": 3306}
+
 
 def resolve(name, alias, given, fleet, host, paths):
     """A database (dict): ``local`` is on this host, ``managed`` is created by the formula."""
@@ -17,20 +20,36 @@ def resolve(name, alias, given, fleet, host, paths):
     server = fleet["database_host"]
     managed = not given["host"]
     local = managed and (server is None or server["name"] == host["name"])
-    address = given["host"] or ("127.0.0.1" if local else server["address"])
+    is_loopback = local and not (engine == "mysql" and has_remote_clients(fleet))
+    address = given["host"] or ("127.0.0.1" if is_loopback else server["address"])
+    own_port = fleet[SECTIONS[engine]]["port"] if managed else PORTS[engine]
     database.update(
         name=given["name"] or own,
         user=given["user"] or own,
         host=address,
-        port=given["port"] or (fleet["postgresql"]["port"] if managed else 5432),
+        port=given["port"] or own_port,
         local=local,
         managed=managed,
+    )
+    if engine == "mysql":
+        database["options"] = {"charset": "utf8mb4", **database["options"]}
+        return database
+    database.update(
         extensions=list(given["extensions"]),
         encoding=given["encoding"],
         locale=given["locale"],
         template=given["template"],
     )
     return database
+
+
+def has_remote_clients(fleet):
+    """Whether projects run on another host than the one with the role database."""
+    server = fleet["database_host"]
+    return server is not None and any(
+        name != server["name"] and {"app", "worker"} & set(item["roles"])
+        for name, item in fleet["hosts"].items()
+    )
 
 
 def entries(project):

@@ -18,7 +18,7 @@ def configuration(fleet, host, hosts, projects, system):
     addresses = ["127.0.0.1/32", "::1/128"] + [_single(address) for address in clients]
     for name, project in projects.items():
         for alias, database in project["databases"].items():
-            if not database["managed"]:
+            if not database["managed"] or database["engine"] != "postgresql":
                 continue
             databases.append(
                 {
@@ -46,17 +46,17 @@ def configuration(fleet, host, hosts, projects, system):
     if not databases:
         return {}
     version = given["version"] or system["postgresql"]["version"]
-    connections = given["max_connections"] or _connections(projects, len(clients))
+    limit = given["max_connections"] or connections(projects, len(clients))
     shared = set(host["roles"]) != {"database"}
     share = django_tuning.memory_share(given["memory_share"], shared, 50, 90)
     settings = {
         "listen_addresses": ",".join(["localhost", host["address"]] if clients else ["localhost"]),
         "port": given["port"],
-        "max_connections": connections,
+        "max_connections": limit,
         "password_encryption": "scram-sha-256",
     }
     memory = host["memory"] * share // 100
-    settings.update(django_tuning.postgresql(host["cores"], memory, connections))
+    settings.update(django_tuning.postgresql(host["cores"], memory, limit))
     settings.update(given["settings"])
     return {
         "version": version,
@@ -70,7 +70,7 @@ def configuration(fleet, host, hosts, projects, system):
     }
 
 
-def _connections(projects, clients):
+def connections(projects, clients):
     """Connections that the projects' processes can hold at once and some more; at least 100."""
     need = 0
     for project in projects.values():

@@ -1,4 +1,4 @@
-"""Settings that follow the size of the machine: worker counts, PostgreSQL and Redis memory.
+"""Settings that follow the size of the machine: worker counts, memory of the servers.
 
 Pure functions of cores and memory (MiB). The PostgreSQL rules are those of PGTune
 (https://github.com/le0pard/pgtune, its "web application" type) and of the manual's chapter
@@ -56,6 +56,24 @@ def postgresql(cores, memory, max_connections):
         settings["max_parallel_workers_per_gather"] = gather
         settings["max_parallel_maintenance_workers"] = gather
     return settings
+
+
+def mariadb(cores, memory):
+    """MariaDB's settings for a machine with so many cores and memory (MiB) to reckon with.
+
+    Returns name -> value as the server's file has it. The buffer pool takes most of it, as the
+    manual says for a server of InnoDB tables; the rest is for connections.
+    """
+    pool = _clamp(memory * 60 // 100, 64, 65536)
+    table = _clamp(memory // 64, 8, 64)
+    return {
+        "innodb_buffer_pool_size": f"{pool}M",
+        "innodb_log_file_size": f"{_clamp(pool // 4, 48, 2048)}M",
+        "innodb_read_io_threads": _clamp(cores, 4, 64),
+        "innodb_write_io_threads": _clamp(cores, 4, 64),
+        "max_heap_table_size": f"{table}M",
+        "tmp_table_size": f"{table}M",
+    }
 
 
 def redis_maxmemory(memory, share, instances, shared):
