@@ -5,14 +5,9 @@ import django_project_database
 import django_server_postgresql
 import django_tuning
 
-SQL_MODE = ",".join(
-    (
-        "STRICT_TRANS_TABLES",
-        "ERROR_FOR_DIVISION_BY_ZERO",
-        "NO_ZERO_DATE",
-        "NO_ZERO_IN_DATE",
-        "NO_ENGINE_SUBSTITUTION",
-    )
+SQL_MODE = (
+    "STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ZERO_DATE,NO_ZERO_IN_DATE"
+    ",NO_ENGINE_SUBSTITUTION"
 )
 
 

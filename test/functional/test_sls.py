@@ -15,6 +15,15 @@ SHELLCHECK = pathlib.Path(sys.executable).with_name("shellcheck")
 CANARY = "canary-secret-value"
 PILLARS = {
     "smallest": {"projects": {"shop": {"source": {"path": "/srv/src"}}}},
+    "mysql": {
+        "mariadb": {"settings": {"long_query_time": 1, "log_bin": False}},
+        "projects": {
+            "shop": {
+                "source": {"path": "/srv/src"},
+                "database": {"engine": "mysql", "password": CANARY},
+            }
+        },
+    },
     "full": {
         "nginx": {"settings": {"keepalive_timeout": "30s", "worker_priority": -2}},
         "python": {"index_url": f"https://user:{CANARY}@packages.example.org/simple/"},
@@ -263,6 +272,16 @@ def test_settings_that_need_a_restart_are_apart(minion_opts):
     )
     assert "wal_level = 'logical'" in restart and "wal_level" not in reload
     assert "log_line_prefix = '%m [%p]'" in reload and "work_mem" not in restart
+
+
+def test_engine_mysql_is_mariadb_on_every_system(minion_opts, system):
+    rendering = Rendering(minion_opts, grains(system), {"django": PILLARS["mysql"]})
+    lines = rendering.files()["/etc/mysql/mariadb.conf.d/90-django.cnf"].splitlines()
+    assert lines[1] == "[mariadbd]"
+    for line in ("bind_address = 127.0.0.1", "long_query_time = 1", "log_bin = OFF"):
+        assert line in lines
+    assert {"MariaDB runs", "shop: database default is there"} <= set(rendering.ids())
+    assert not any("PostgreSQL" in name for name in rendering.ids())
 
 
 def test_pg_hba_lets_a_role_into_its_own_database_only(minion_opts):
