@@ -48,7 +48,7 @@ def server():
 
 def ask(server, sql, database="guestbook"):
     """Rows (list of str) that MariaDB gives its root."""
-    argv = ["mariadb", "--batch", "--raw", "--skip-column-names", database, "-e", sql]
+    argv = ["mariadb", "--default-character-set=utf8mb4", "-BN", "--raw", database, "-e", sql]
     return server.run(argv).stdout.splitlines()
 
 
