@@ -75,7 +75,8 @@ def live(project):
     What files outside of releases need to know of a project (dict): the directory, environment and
     command line of its management commands, its timers as lines of cron, its locations in Nginx.
     All of it refers to the live release by links. While another release than the pillar's is held
-    to, it is what belongs to that one.
+    to, it is what belongs to that one. And ``protocol``, http or uwsgi: what the process speaks
+    that serves, or that would after this run where nothing but a test is wanted.
 
     CLI Example:
 
@@ -84,10 +85,10 @@ def live(project):
         salt-call django.live shop
     """
     meant = django_live.describe(_access().project(project), _access().valid()["host"])
-    deployment = _access().deployment(project)
-    if not deployment.hold:
-        return meant
-    return deployment.layout.instance_record(deployment.target).get("outside", meant)
+    deployment = _access().deployment(project, test=bool(__opts__.get("test")))
+    if deployment.hold:
+        meant = deployment.layout.instance_record(deployment.target).get("outside", meant)
+    return {**meant, "protocol": deployment.spoken}
 
 
 # Steps of a release, in their order

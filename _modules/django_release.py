@@ -275,8 +275,9 @@ def health(project):
         salt-call django.health shop
     """
     deployment = _access().deployment(project)
-    path = deployment.layout.instance_socket(_live(deployment))
-    problem = django_health.ask(path, deployment.project["health"])
+    live = _live(deployment)
+    path = deployment.layout.instance_socket(live)
+    problem = django_health.ask(path, deployment.health_of(live))
     if problem:
         __context__["retcode"] = 1
     return {"healthy": problem is None, "problem": problem}
@@ -315,7 +316,8 @@ def _status(name):
         "healthy": False,
     }
     if instance:
-        problem = django_health.ask(layout.instance_socket(instance), deployment.project["health"])
+        path = layout.instance_socket(instance)
+        problem = django_health.ask(path, deployment.health_of(instance))
         answer["revision"] = layout.record(layout.live_release() or "").get("revision")
         answer["healthy"] = problem is None
         if problem:

@@ -43,6 +43,11 @@ OF_POSTGRESQL = {"extensions": [], "encoding": "UTF8", "locale": "C.UTF-8", "tem
 RESERVED_VARIABLES = frozenset({"DJANGO_RELEASE"})
 BROKER = re.compile(r"broker|redis|rq_", re.IGNORECASE)
 OWN_OPTION = re.compile(r"(-b|--bind|-D|--daemon|-p|--pid|-u|--user|-g|--group)(=|$)")
+UWSGI_OPTION = re.compile(
+    r"--?(s|socket|uwsgi-socket|http|http-socket|fastcgi-socket|scgi-socket|protocol|d|daemonize2?"
+    r"|pidfile2?|safe-pidfile2?|vacuum|uid|gid|M|master|chdir2?|chmod-socket|chown-socket"
+    r"|hook-master-start|die-on-term|exit-on-reload|w|wsgi|module|ini|yaml|yml|xml|json)(=|\s|$)"
+)
 SECRET_NAME = re.compile(
     r"(^|_)(SECRET|PASSWORD|PASSWD|PASSPHRASE|TOKEN|CREDENTIALS|PRIVATE_KEY|API_KEY)(_|$)|_KEY$"
 )
@@ -163,9 +168,22 @@ def app(name, project):
     is_found = given["module"] or project["settings"] or not given["asgi"]
     if given["server"] == "gunicorn" and not is_found:
         yield "app:module", "expected the ASGI entry point such as shop.asgi, got nothing"
+    if given["server"] == "uwsgi":
+        yield from _uwsgi(project)
+    own = UWSGI_OPTION if given["server"] == "uwsgi" else OWN_OPTION
     for index, option in enumerate(given["options"]):
-        if OWN_OPTION.match(option):
+        if own.match(option):
             yield f"app:options:{index}", f"expected no {option.split('=')[0]}, the formula sets it"
+
+
+def _uwsgi(project):
+    """What uWSGI cannot do behind its own protocol, or knows by no such name."""
+    if project["app"]["asgi"]:
+        yield "app:asgi", "expected false beside server: uwsgi, which runs WSGI; Gunicorn runs ASGI"
+    if project["app"]["worker_class"]:
+        yield "app:worker_class", "expected only beside server: gunicorn"
+    if project["web"]["websocket"]:
+        yield "web:websocket", "expected false beside server: uwsgi"
 
 
 def queues(name, project):

@@ -7,6 +7,7 @@ what cannot be seen again later. A step that finds all as wanted changes nothing
 killed anywhere is continued by the next one.
 """
 
+import contextlib
 import functools
 import os
 import pathlib
@@ -22,6 +23,7 @@ import django_references
 import django_secrets
 import django_source
 import django_tasks
+import django_uwsgi
 import django_venv
 
 GUNICORN_CONFIG = "salt://django/app/files/gunicorn.conf.py"
@@ -145,6 +147,29 @@ class Deployment:
         if not self.hold and instance == self.instance:
             return self._definitions(instance)
         return self.layout.instance_record(instance).get("definitions", {})
+
+    def health_of(self, instance):
+        """How an instance is asked for its health (dict), see :func:`django_health.ask`."""
+        return {**self.project["health"], "protocol": self.protocol(instance)}
+
+    def protocol(self, instance):
+        """
+        What an instance's web process speaks (str), http or uwsgi: as it was configured; as the
+        pillar has it without an instance, or before.
+        """
+        record = self.layout.instance_record(instance) if instance else {}
+        web = record.get("definitions", {}).get("web")
+        spoken = django_uwsgi.is_spoken(web) if web else self.project["app"]["server"] == "uwsgi"
+        return "uwsgi" if spoken else "http"
+
+    @property
+    def spoken(self):
+        """What the process speaks (str) that serves, or in test mode the one that is to serve."""
+        instance = self.layout.live_instance()
+        if self.test:
+            with contextlib.suppress(StepError):  # the step that it fails tells it
+                instance = self.target
+        return self.protocol(instance)
 
     # What the pillar means now
 

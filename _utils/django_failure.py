@@ -38,7 +38,7 @@ def _settle(deployment, step, error):
     django_host_files.restore(deployment, live)
     if not error.blames_release:
         return ""
-    if django_health.ask(deployment.layout.instance_socket(live), deployment.project["health"]):
+    if django_health.ask(deployment.layout.instance_socket(live), deployment.health_of(live)):
         return ""
     _refuse(deployment, live, step, str(error))
     if instance:

@@ -1,8 +1,10 @@
-"""HTTP over a Unix socket: is a project's web process answering as it should?"""
+"""Requests over a Unix socket: is a project's web process answering as it should?"""
 
 import http.client
 import socket
 import time
+
+import django_uwsgi
 
 POLL_SECONDS = 0.1
 REQUEST_TIMEOUT = 10
@@ -33,7 +35,8 @@ def ask(path, health, timeout=REQUEST_TIMEOUT):
 
     health
         Dict with ``path``, ``host``, ``scheme`` (http or https, told as X-Forwarded-Proto) and
-        ``status`` (list of int that count as healthy).
+        ``status`` (list of int that count as healthy), and ``protocol``: http, or uwsgi for a
+        process that speaks uWSGI's.
 
     Returns None when healthy, else the reason (str).
     """
@@ -45,14 +48,13 @@ def ask(path, health, timeout=REQUEST_TIMEOUT):
         "User-Agent": "django-formula health check",
         "Connection": "close",
     }
-    connection = UnixConnection(path, timeout)
     try:
-        connection.request("GET", health["path"], headers=headers)
-        status = connection.getresponse().status
+        if health["protocol"] == "uwsgi":
+            status = django_uwsgi.get(path, health["path"], headers, health["scheme"], timeout)
+        else:
+            status = _get(path, health["path"], headers, timeout)
     except (OSError, http.client.HTTPException) as error:
         return f"{NO_ANSWER} on {path}: {error}"
-    finally:
-        connection.close()
     if status in health["status"]:
         return None
     wanted = ", ".join(str(code) for code in health["status"])
@@ -60,6 +62,15 @@ def ask(path, health, timeout=REQUEST_TIMEOUT):
         f"GET {health['path']} with Host {health['host']} answered {status}, expected {wanted}"
         f"{HINTS.get(status, '')}"
     )
+
+
+def _get(address, path, headers, timeout):
+    connection = UnixConnection(address, timeout)
+    try:
+        connection.request("GET", path, headers=headers)
+        return connection.getresponse().status
+    finally:
+        connection.close()
 
 
 def wait(path, health, alive=lambda: None):

@@ -11,6 +11,7 @@ import shlex
 
 import django_queue
 import django_references
+import django_uwsgi
 
 LAUNCHER = "/usr/local/lib/django-formula/with-environment"
 GUNICORN_CONFIG = "gunicorn.conf.py"  # in the folder of the instance
@@ -140,9 +141,11 @@ def definitions(project, record, names, folder):
         web = command_argv(app, project, names)
     else:
         module = app["module"] or record.get("wsgi") or ""
-        web = gunicorn_argv(
-            app, module if ":" in module else f"{module}:application", names, folder
-        )
+        module = module if ":" in module else f"{module}:application"
+        if app["server"] == "uwsgi":
+            web = django_uwsgi.argv(app, module, names)
+        else:
+            web = gunicorn_argv(app, module, names, folder)
     common = {
         "user": project["user"],
         "autostart": True,

@@ -171,6 +171,8 @@ def _python(given, fleet):
         for package, version in wanted:
             if package not in named and (version or package != "gunicorn"):
                 packages.append(f"{package}=={version}" if version else package)
+    if app["server"] == "uwsgi" and app["uwsgi_version"] and not named & {"uwsgi", "pyuwsgi"}:
+        packages.append(f"pyuwsgi=={app['uwsgi_version']}")
     python["packages"] = packages
     return python
 

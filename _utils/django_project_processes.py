@@ -12,7 +12,8 @@ def app(given, host, count):
     worker_class = "uvicorn_worker.UvicornWorker" if given["app"]["asgi"] else "gthread"
     app["asgi"] = given["app"]["asgi"]
     app["module"] = app["module"] or _module(given)
-    app["worker_class"] = app["worker_class"] or worker_class
+    if app["server"] != "uwsgi":
+        app["worker_class"] = app["worker_class"] or worker_class
     if not app["workers"]:
         shared = bool({"database", "cache"} & set(host["roles"]))
         app["workers"] = django_tuning.workers(host["cores"], host["memory"], count, shared)

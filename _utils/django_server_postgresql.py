@@ -75,7 +75,8 @@ def connections(projects, clients):
     need = 0
     for project in projects.values():
         app = project["app"]
-        need += app["workers"] * (app["threads"] if app["worker_class"] == "gthread" else 1)
+        is_threaded = app["server"] == "uwsgi" or app["worker_class"] == "gthread"
+        need += app["workers"] * (app["threads"] if is_threaded else 1)
         for process in project["processes"].values():
             need += process["count"] * django_queue.jobs(process)
     return max(100, -(-(need * max(clients, 1) + 20) // 10) * 10)

@@ -333,7 +333,7 @@ def _detect(deployment):
     if not (deployment.project["settings"] or found.get("settings")):
         problems.append("settings: the source does not tell the settings module; name it")
     app = deployment.project["app"]
-    if app["server"] == "gunicorn" and not (app["module"] or found.get("wsgi")):
+    if app["server"] != "command" and not (app["module"] or found.get("wsgi")):
         problems.append(f"app:module: the source has {len(entries)} wsgi.py; name the entry point")
     if problems:
         raise StepError("\n".join(f"django:projects:{deployment.name}:{line}" for line in problems))

@@ -75,7 +75,7 @@ def _differences(deployment, instance, name, definition):
     running = programs.get(name, {}).get("running") and not deployment.manager.differs(
         name, definition
     )
-    health = {**deployment.project["health"], "timeout": START_SECONDS}
+    health = {**deployment.health_of(instance), "timeout": START_SECONDS}
     problem = django_health.wait(path, health) if running else None
     if not running:
         changes["started"] = name
@@ -103,7 +103,7 @@ def _links(deployment, instance):
 def _await(deployment, instance, name, definition, restart):
     """Give a running process the time to become healthy; start it again if that is of use."""
     path = deployment.layout.instance_socket(instance)
-    reason = django_health.wait(path, deployment.project["health"])
+    reason = django_health.wait(path, deployment.health_of(instance))
     if reason is None:
         return
     if not restart:
@@ -118,7 +118,7 @@ def _start(deployment, instance, name, definition):
     try:
         deployment.manager.start(name, definition)
         reason = django_health.wait(
-            path, deployment.project["health"], lambda: deployment.manager.failure(name)
+            path, deployment.health_of(instance), lambda: deployment.manager.failure(name)
         )
     except (CommandError, StepError) as error:
         reason = str(error)

@@ -14,7 +14,7 @@ MAXMEMORY_FLOOR = 32 * MIB
 
 
 def workers(cores, memory, projects, shared):
-    """Gunicorn workers of one project: 2 × cores + 1, as far as memory allows, at least 2.
+    """Web workers of one project: 2 × cores + 1, as far as memory allows, at least 2.
 
     memory: MiB. projects: how many share the host. shared: whether other tiers run on it.
     """

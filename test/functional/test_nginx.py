@@ -459,6 +459,11 @@ def test_http_is_sent_to_https(minion_opts, tmp_path):
 
 
 MEAN = {
+    "uwsgi": {
+        "source": {"path": "/srv/src"},
+        "app": {"server": "uwsgi"},
+        "web": {"locations": {"/slow/": {"application": True, "read_timeout": "1h"}}},
+    },
     "no domain": {"source": {"path": "/srv/src"}},
     "addresses": {"source": {"path": "/srv/src"}, "domains": ["10.0.0.11"]},
     "long name": {"source": {"path": "/srv/src"}, "domains": ["a" * 60 + "." + "b" * 60 + ".test"]},

@@ -1,10 +1,10 @@
 """
 Visitors of the example site, at a steady pace, each of whose answers is looked at.
 
-    python -m test.integration.load ADDRESS REPORT MINIMUM
+    python -m test.integration.load ADDRESS REPORT MINIMUM [LEISURE]
 
 Runs until SIGTERM and MINIMUM requests, at most ten minutes, and then writes what was seen to the
-file REPORT, as JSON: ``requests``, ``failed`` (kind, moment and reason), ``mixed`` (answers whose
+file REPORT, as JSON (LEISURE times as long between two requests): ``requests``, ``failed`` (kind, moment and reason), ``mixed`` (answers whose
 code is not of the release that they name), ``releases`` that answered, ``posted`` names, ``kinds``
 with the number of requests and the longest wait (s) of each.
 """
@@ -100,7 +100,7 @@ class Connection:
         self.reader = self.writer = None
 
 
-async def visit(site, kind, pause):
+async def visit(site, kind, pause * int(leisure)):
     """A visitor of a kind, until the end."""
     connection = Connection(site.address)
     while not site.over:
@@ -159,7 +159,7 @@ def expect(status, answer):
 REQUESTS = {"keep-alive": look_again, "new connection": look_once, "post": write, "slow": take_time}
 
 
-async def main(address, report, minimum):
+async def main(address, report, minimum, leisure=1):
     """Let all visitors come, and write the report when they have gone."""
     site = Site(address, int(minimum))
     loop = asyncio.get_running_loop()

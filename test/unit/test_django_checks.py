@@ -31,6 +31,26 @@ ONE_PROJECT = [
     ({"manage": {"script": "django-admin"}}, "settings: expected a settings module, since django-"),
     ({"app": {"server": "command"}}, "app:command: expected a command, since server is command"),
     ({"app": {"command": "x"}}, "app:command: expected server: command beside it"),
+    (
+        {"app": {"server": "uwsgi", "asgi": True, "module": "a.asgi"}},
+        "app:asgi: expected false beside server: uwsgi",
+    ),
+    (
+        {"app": {"server": "uwsgi", "worker_class": "gevent"}},
+        "app:worker_class: expected only beside server: gunicorn",
+    ),
+    (
+        {"app": {"server": "uwsgi"}, "web": {"websocket": True}},
+        "web:websocket: expected false beside server: uwsgi",
+    ),
+    (
+        {"app": {"server": "uwsgi", "options": ["--http-socket=:8000"]}},
+        "app:options:0: expected no --http-socket, the formula sets it",
+    ),
+    (
+        {"app": {"server": "uwsgi", "options": ["--offload-threads=1", "--vacuum"]}},
+        "app:options:1: expected no --vacuum, the formula sets it",
+    ),
     ({"app": {"asgi": True}}, "app:module: expected the ASGI entry point such as shop.asgi"),
     ({"app": {"options": ["--bind=0.0.0.0:80"]}}, "app:options:0: expected no --bind, the formula"),
     ({"processes": {"web": {"command": "x"}}}, "processes:web: expected another name"),

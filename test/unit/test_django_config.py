@@ -208,6 +208,10 @@ def test_entry_point(resolve_project, keys, module):
             ["gunicorn==27.0.1", "uvicorn==0.54.0", "uvicorn-worker"],
         ),
         ({"app": {"server": "command", "command": "run @{socket}"}}, []),
+        ({"app": {"server": "uwsgi"}}, ["pyuwsgi==2.0.30.post1"]),
+        ({"app": {"server": "uwsgi", "uwsgi_version": "2.0.30"}}, ["pyuwsgi==2.0.30"]),
+        ({"app": {"server": "uwsgi", "uwsgi_version": None}}, []),
+        ({"app": {"server": "uwsgi"}, "python": {"packages": ["uWSGI>=2"]}}, ["uWSGI>=2"]),
     ],
 )
 def test_application_server_is_installed_once(resolve_project, keys, packages):

@@ -8,7 +8,14 @@ import time
 import django_health
 import pytest
 
-HEALTH = {"path": "/healthz/", "host": "shop.org", "scheme": "https", "status": [200], "timeout": 2}
+HEALTH = {
+    "path": "/healthz/",
+    "host": "shop.org",
+    "scheme": "https",
+    "status": [200],
+    "timeout": 2,
+    "protocol": "http",
+}
 
 
 class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
