@@ -12,6 +12,7 @@ import shutil
 import socket
 import socketserver
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -64,6 +65,23 @@ class Application(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         """Quiet."""
+
+
+class UwsgiApplication(socketserver.StreamRequestHandler):
+    """Answers a packet of uWSGI's protocol with what it was told."""
+
+    def handle(self):
+        _, size, _ = struct.unpack("<BHB", self.rfile.read(4))
+        body, words = self.rfile.read(size), []
+        while body:
+            (length,) = struct.unpack_from("<H", body)
+            words.append(body[2 : 2 + length].decode())
+            body = body[2 + length :]
+        pairs = list(zip(words[::2], words[1::2], strict=True))
+        told = dict(pairs)
+        told["body"] = self.rfile.read(int(told["CONTENT_LENGTH"] or 0)).decode()
+        head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
+        self.wfile.write(head.encode() + json.dumps(told).encode())
 
 
 class UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
@@ -146,6 +164,8 @@ def write_tree(root, files):
         "types { text/html html; text/css css; image/svg+xml svg; font/woff2 woff2;"
         " text/plain txt; application/pdf pdf; application/javascript js; }"
     )
+    # As Debian's package has it.
+    shutil.copy("/etc/nginx/uwsgi_params", root / "etc/nginx/uwsgi_params")
     for folder in ("log", "tmp", "srv"):
         (root / folder).mkdir(exist_ok=True)
     return root / "etc/nginx/nginx.conf"
@@ -178,7 +198,7 @@ def certificate(root):
 
 
 @contextlib.contextmanager
-def running(minion_opts, root, project):
+def running(minion_opts, root, project, application=Application):
     assert NGINX, "these tests need Nginx (apt-get install nginx)"
     port, tls_port = free_port(), free_port()
     pillar = {
@@ -191,7 +211,7 @@ def running(minion_opts, root, project):
     shop = root / "srv/shop"
     (shop / "static/css").mkdir(parents=True)
     (shop / "shared/media").mkdir(parents=True)
-    server = UnixServer(str(root / "first.sock"), Application)
+    server = UnixServer(str(root / "first.sock"), application)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     (shop / "web.sock").symlink_to(root / "first.sock")
     argv = [NGINX, "-c", config, "-p", root, "-g", "daemon off;"]
@@ -453,6 +473,61 @@ def test_http_is_sent_to_https(minion_opts, tmp_path):
         assert b" 421 " in site.ask_securely("shop.test", "evil.test")
         with pytest.raises(ssl.SSLError):
             site.ask_securely("evil.test", "evil.test")
+
+
+# uWSGI
+
+
+@pytest.fixture(scope="module")
+def uwsgi(minion_opts, tmp_path_factory):
+    root = tmp_path_factory.mktemp("uwsgi")
+    root.chmod(0o755)
+    project = {**PROJECT, "app": {"server": "uwsgi"}}
+    with running(minion_opts, root, project, UwsgiApplication) as site:
+        yield site
+
+
+def told(site, path="/", **arguments):
+    """The variables that the application got."""
+    answer = site.ask(path, **arguments)
+    assert answer.status == 200, answer.text
+    return json.loads(answer.text)
+
+
+def test_uwsgi_gets_requests(uwsgi):
+    got = told(uwsgi, "/cart/%C3%A9?item=1", method="POST", body="a=1", Cookie="c=2")
+    assert (got["REQUEST_METHOD"], got["QUERY_STRING"]) == ("POST", "item=1")
+    assert (got["PATH_INFO"], got["REQUEST_URI"]) == ("/cart/é", "/cart/%C3%A9?item=1")
+    assert (got["body"], got["HTTP_COOKIE"]) == ("a=1", "c=2")
+    assert told(uwsgi, "/big/")["PATH_INFO"] == "/big/"
+
+
+def test_uwsgi_is_not_told_what_a_client_claims(uwsgi):
+    lies = {
+        "X_Forwarded_For": "6.6.6.6",
+        "X_Real_IP": "6.6.6.6",
+        "X_Forwarded_Proto": "https",
+        "X_Forwarded_Host": "evil.test",
+        "X_Forwarded_Port": "6666",
+        "Forwarded": "for=6.6.6.6",
+        "Proxy": "http://evil.test/",
+    }
+    got = told(uwsgi, **lies)
+    assert "6.6.6.6" not in json.dumps(got) and "evil" not in json.dumps(got)
+    assert "6666" not in json.dumps(got)
+    assert got["REMOTE_ADDR"] == "127.0.0.1"
+    assert got["HTTP_X_REAL_IP"] == got["HTTP_X_FORWARDED_FOR"] == "127.0.0.1"
+    assert got["HTTP_X_FORWARDED_PROTO"] == got["UWSGI_SCHEME"] == "http"
+    assert got["HTTP_HOST"] == "shop.test"
+    assert not {"HTTP_X_FORWARDED_HOST", "HTTP_FORWARDED", "HTTP_PROXY"} & set(got)
+
+
+def test_uwsgi_is_told_what_a_trusted_proxy_says(uwsgi):
+    got = told(
+        uwsgi, source="127.0.0.2", X_Forwarded_For="6.6.6.6, 192.0.2.7", X_Forwarded_Proto="https"
+    )
+    assert got["REMOTE_ADDR"] == got["HTTP_X_REAL_IP"] == "192.0.2.7"
+    assert got["HTTP_X_FORWARDED_PROTO"] == got["UWSGI_SCHEME"] == "https"
 
 
 # What Nginx accepts

@@ -4,9 +4,10 @@ Visitors of the example site, at a steady pace, each of whose answers is looked 
     python -m test.integration.load ADDRESS REPORT MINIMUM [LEISURE]
 
 Runs until SIGTERM and MINIMUM requests, at most ten minutes, and then writes what was seen to the
-file REPORT, as JSON (LEISURE times as long between two requests): ``requests``, ``failed`` (kind, moment and reason), ``mixed`` (answers whose
+file REPORT, as JSON: ``requests``, ``failed`` (kind, moment and reason), ``mixed`` (answers whose
 code is not of the release that they name), ``releases`` that answered, ``posted`` names, ``kinds``
 with the number of requests and the longest wait (s) of each.
+With LEISURE (int) visitors leave that many times as long between two requests.
 """
 
 import asyncio
@@ -100,7 +101,7 @@ class Connection:
         self.reader = self.writer = None
 
 
-async def visit(site, kind, pause * int(leisure)):
+async def visit(site, kind, pause):
     """A visitor of a kind, until the end."""
     connection = Connection(site.address)
     while not site.over:
@@ -167,7 +168,7 @@ async def main(address, report, minimum, leisure=1):
     loop.call_later(LONGEST, setattr, site, "over", True)
     await asyncio.gather(
         *(
-            visit(site, kind, pause)
+            visit(site, kind, pause * int(leisure))
             for kind, (count, pause) in VISITORS.items()
             for _ in range(count)
         )
