@@ -191,6 +191,34 @@ def test_what_is_not_complete_is_not_gone_back_to(deployment, lost):
         django_rollback.choose(deployment)
 
 
+def speak_uwsgi(deployment, instance):
+    web = {"command": ["uwsgi", "--uwsgi-socket=/run/x"]}
+    deployment.layout.save_instance_record(instance, definitions={"web": web})
+
+
+def test_a_server_that_nginx_does_not_speak_with_is_not_gone_back_to(deployment):
+    served(deployment, FIRST, SECOND, THIRD)
+    speak_uwsgi(deployment, SECOND)
+    with pytest.raises(StepError, match=f"Instance {SECOND} does not speak with Nginx"):
+        django_rollback.choose(deployment)
+    speak_uwsgi(deployment, THIRD)
+    assert django_rollback.choose(deployment) == SECOND
+
+
+def test_nginx_speaks_what_the_live_instance_does(failed):
+    live = failed.layout.live_instance()
+    failed.project["app"]["server"] = "uwsgi"
+    configure(failed)
+    failed.layout.save_instance_record(live, definitions={"web": {"command": ["gunicorn"]}})
+    assert failed.spoken == failed.health_of(live)["protocol"] == "http"
+    assert failed.health_of(failed.instance)["protocol"] == "uwsgi"
+    failed.test = True
+    assert failed.spoken == "uwsgi", "what a run would make of it"
+    failed.test = False
+    failed.layout.live.unlink()
+    assert failed.spoken == "uwsgi", "the pillar's, as long as nothing serves"
+
+
 def test_a_damaged_release_is_not_passed_over_in_silence(deployment):
     served(deployment, FIRST, SECOND, THIRD)
     deployment.layout.save_record(SECOND[:12], tree="another")
