@@ -14,8 +14,8 @@ from .guestbook import INDEX, SOURCE, change, develop, no_failed_request
 from .machines import SITE, ensure
 from .server import ROOT, Server, put_checkout
 
-RELEASES = 3
-REQUESTS = 1_500
+RELEASES = 2
+REQUESTS = 1_000
 pytestmark = pytest.mark.timeout(600)
 PILLAR = """\
 django:
