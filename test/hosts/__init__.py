@@ -26,7 +26,7 @@ units' own memory and processor limits have no effect.
 """
 
 from .builder import HostError
-from .host import CommandFailed, Host, Response, Result, boot, find, image
+from .host import CommandFailed, Host, Response, Result, boot, find, image, remove_orphans
 
 __all__ = [
     "CommandFailed",
@@ -37,4 +37,5 @@ __all__ = [
     "boot",
     "find",
     "image",
+    "remove_orphans",
 ]

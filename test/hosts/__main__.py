@@ -7,7 +7,7 @@ import sys
 
 from . import images, machine, network, store
 from .builder import HostError, prepare
-from .host import Host, boot, find, image, namespace, remove
+from .host import Host, boot, find, image, namespace, remove, remove_orphans
 
 BY_HAND = "hand"
 
@@ -55,17 +55,14 @@ def show() -> None:
         print(f"image {record['name']:<24} {record['key']} on {below}")
 
 
-def is_orphan(record: dict) -> bool:
-    """Whether the process that made a host for itself is gone."""
-    return record["owner"] is not None and not machine.alive(record["owner"])
-
-
 def destroy_all(everyone: bool) -> None:
     """Remove this namespace's hosts and orphans, or all; then the network when none is left."""
     for record in store.records(store.HOSTS):
-        if everyone or record["namespace"] == namespace() or is_orphan(record):
+        if everyone or record["namespace"] == namespace():
             remove(record)
             print(f"destroyed {record['id']}")
+    for host_id in remove_orphans():
+        print(f"destroyed {host_id}")
     with store.lock():
         store.discard_unused_disks()
         if not store.records(store.HOSTS):

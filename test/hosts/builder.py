@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Sequence
 
 from . import store
@@ -53,17 +54,29 @@ def prepare() -> None:
 
 def install_missing() -> None:
     """Install the packages of the tools that the builder lacks."""
-    packages = missing_packages()
-    if not packages:
-        return
-    os.environ["DEBIAN_FRONTEND"] = "noninteractive"
-    command("apt-get", "update", "-q")
-    install = (
-        "apt-get",
-        "install",
-        "-qy",
-        "--no-install-recommends",
-        "-o",
-        "DPkg::Lock::Timeout=300",
-    )
-    command(*install, *packages)
+    install(*missing_packages())
+
+
+def install(*packages: str, patience: float = 300) -> None:
+    """Install Debian packages; their services are not started.
+
+    Waits up to `patience` seconds for another apt to end. Raises HostError when it fails.
+    """
+    if packages:
+        apt("update", patience=patience)
+        apt("install", "--no-install-recommends", *packages, patience=patience)
+
+
+def apt(*words: str, patience: float) -> None:
+    """Run apt-get, waiting up to `patience` seconds for another one, also for its lists."""
+    # In run level 1 packages do not start their servers.
+    settings = ("env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "LC_ALL=C")
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            command(*settings, "apt-get", "-qy", "-o", "DPkg::Lock::Timeout=60", *words)
+            return
+        except HostError as error:
+            if "Could not get lock" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(1)

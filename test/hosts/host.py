@@ -355,6 +355,18 @@ def remove(record: dict) -> None:
         store.discard_unused_layers()
 
 
+def remove_orphans() -> list[str]:
+    """Remove the hosts that processes made for themselves and left behind; returns their ids."""
+    orphans = [
+        record
+        for record in store.records(store.HOSTS)
+        if record["owner"] is not None and not machine.alive(record["owner"])
+    ]
+    for record in orphans:
+        remove(record)
+    return [record["id"] for record in orphans]
+
+
 def apply_blocks() -> None:
     """Bring the blocked traffic of all hosts to what the records say. Call with the lock held."""
     blocks = {record["address"]: record["blocks"] for record in store.records(store.HOSTS)}

@@ -13,7 +13,7 @@ import time
 
 import yaml
 
-from test.hosts import image
+from test.hosts import image, remove_orphans
 
 from .server import CHECKOUT, ROOT, put_checkout, repository_files
 
@@ -79,13 +79,15 @@ def ensure(name):
 
 
 def main():
-    """Make all images, and say how long each took."""
+    """Make all images, and say how long each took; hosts that killed runs left are removed."""
 
     def timed(name):
         start = time.monotonic()
         ensure(name)
         print(f"image {name:<16} {time.monotonic() - start:5.1f} s", flush=True)
 
+    for host_id in remove_orphans():
+        print(f"removed {host_id}, left behind by a run that was killed", flush=True)
     with concurrent.futures.ThreadPoolExecutor() as pool:
         return list(pool.map(timed, ("trixie-ready", SITE))) and 0
 

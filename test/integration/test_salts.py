@@ -1,0 +1,40 @@
+"""A Salt that is on the server already is used, the oldest that is claimed too."""
+
+import pytest
+
+from test.hosts import boot
+
+from .machines import ensure
+from .server import Server, put_checkout
+
+OLDEST = "3006.29"
+UV = "/opt/django-formula/uv/bin/uv"
+
+
+@pytest.fixture(scope="module")
+def server():
+    """A server whose administrator has installed the oldest Salt in an environment of its own."""
+    with boot("int-salts", image=ensure("bookworm-ready")) as host:
+        put_checkout(host)
+        host.write("/root/override.txt", 'timelib ; sys_platform == "never"\n')
+        index = host.run("sed -n 's/^index-url *= *//p' /etc/pip.conf").stdout.strip()
+        options = f"--default-index {index}" if index else ""
+        host.run(
+            f"rm -rf /opt/django-formula/salt && {UV} venv -q /opt/salt && "
+            f"{UV} pip install -q --system-certs {options} --python /opt/salt/bin/python "
+            f"--override /root/override.txt 'salt=={OLDEST}' 'setuptools<80' && "
+            "ln -s /opt/salt/bin/salt-call /usr/local/bin/",
+            timeout=300,
+        )
+        yield Server(host)
+
+
+def test_salt_that_is_there_is_used(server):
+    done = server.bootstrap()
+    assert f"Salt {OLDEST} of this server is used" in done.stdout
+    assert "answers 200" in done.stdout, done.stdout
+    assert not server.host.exists("/opt/django-formula/salt")
+    assert "Traceback" not in done.stdout + done.stderr
+    server.assert_settled()
+    again = server.bootstrap()
+    assert "No changes" in again.stdout, again.stdout
