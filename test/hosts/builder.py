@@ -58,7 +58,7 @@ def install_missing() -> None:
 
 
 def install(*packages: str, patience: float = 300) -> None:
-    """Install Debian packages; their services are not started.
+    """Install Debian packages; without systemd their services are not started.
 
     Waits up to `patience` seconds for another apt to end. Raises HostError when it fails.
     """
