@@ -171,16 +171,17 @@ class TestCommand:
             "tag": ["x", "y"],
             "flag": True,
             "verbosity": 0,
-            "uid": 0,
+            "uid": os.getuid(),
             "cwd": str(folder),
             "token": None,
-            "home": pwd.getpwuid(0).pw_dir,
+            "home": pwd.getpwuid(os.getuid()).pw_dir,
             "salt": None,
         }
 
     def test_options_as_words(self, call):
         assert "[X]  auth.0001_initial" in call("command", "showmigrations", "--plan")
 
+    @pytest.mark.needs_root
     def test_as_another_user(self, call, folder, venv):
         for path in {folder, *list(folder.parents)[:-2], *list(venv.parents)[:-2]}:
             path.chmod(0o755)

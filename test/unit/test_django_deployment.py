@@ -42,11 +42,13 @@ def deployment(resolve_project, tmp_path, monkeypatch):
     return made
 
 
+@pytest.mark.needs_root
 def test_configuration_is_written_once(deployment):
     assert configure(deployment).changes
     assert configure(deployment).changes == {}
 
 
+@pytest.mark.needs_root
 def test_configuration_whose_record_was_not_written_any_more_is_continued(deployment):
     configure(deployment)
     record = deployment.layout.instance(deployment.instance) / "instance.json"
