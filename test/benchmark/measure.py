@@ -22,6 +22,7 @@ echo "$began $(date +%s.%N) $before $status"
 STARTED = re.compile(r"^(?=.*\bexecve\b).* = 0$", re.MULTILINE)
 PAGE = os.sysconf("SC_PAGE_SIZE")
 MIB = 1024 * 1024
+QUIET, QUIET_WINDOW = 0.95, 0.25  # idle share of all processors, over that many seconds
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,31 @@ class Run:
         return self.ended - self.began
 
 
+def settle(patience=20):
+    """
+    Wait until the machine has nothing else to do: what the run before leaves behind (workers that
+    start and end) would be counted against the next. After `patience` seconds it is as it is.
+    """
+    for _ in range(int(patience / QUIET_WINDOW)):
+        before = _processors()
+        time.sleep(QUIET_WINDOW)
+        spent, idle = (now - then for now, then in zip(_processors(), before))
+        if idle >= QUIET * spent:
+            return
+
+
+def _processors():
+    """Ticks of all processors of the machine since it was booted: all of them, and the idle ones."""
+    ticks = list(map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9]))
+    return sum(ticks), ticks[3] + ticks[4]
+
+
 def timed(host, argv, timeout=900):
-    """Run a command in the host by the host's own clock; raises AssertionError when it fails."""
+    """
+    Run a command in the host, once the machine is quiet, by the host's own clock; raises
+    AssertionError when it fails.
+    """
+    settle()
     done = host.run(["sh", "-c", TIMED, "timed", *argv], timeout=timeout)
     began, ended, before, status = done.stdout.split()
     if status != "0":
