@@ -16,7 +16,7 @@ REMEMBERED = pathlib.Path("/var/lib/systemd/deb-systemd-helper-enabled")
 SCRIPTS = pathlib.Path("/etc/init.d")
 RUNLEVELS = "rc[2345].d/S[0-9][0-9]"
 TIMEOUT = 600
-_PROPERTIES = ("LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload")
+_PROPERTIES = ("LoadState", "ActiveState", "UnitFileState")
 _ENABLED = ("enabled", "static", "generated", "alias", "indirect")
 _RUNNING = ("active", "reloading", "activating")
 _ENVIRONMENT = {"PATH": BASE_PATH, "LANG": "C.UTF-8"}
@@ -85,7 +85,9 @@ def _commands(name, verb):
     """The command lines (list of lists) that carry out ``verb``."""
     if booted():
         unit = f"{name}.service"
-        fresh = [["systemctl", "daemon-reload"]] if verb in ("start", "restart", "enable") else []
+        # It takes longer than the rest; systemctl itself does it after enable and disable.
+        stale = verb in ("start", "restart") and _is_stale(unit)
+        fresh = [["systemctl", "daemon-reload"]] if stale else []
         return [*fresh, ["systemctl", verb, "--quiet", unit]]
     if verb == "enable":
         # The first makes the links, the second mends links that were switched off.
@@ -93,6 +95,12 @@ def _commands(name, verb):
     if verb == "disable":
         return [["update-rc.d", name, "disable"]]
     return [[str(SCRIPTS / name), verb]]
+
+
+def _is_stale(unit):
+    """Whether the files of a unit are not those that systemd has read."""
+    argv = ["systemctl", "show", "--property=NeedDaemonReload", "--value", unit]
+    return run(argv, env=_ENVIRONMENT, timeout=TIMEOUT).stdout.strip() == "yes"
 
 
 def _last_words(name):

@@ -126,8 +126,7 @@ class Manager:
     def start(self, name, definition):
         """Define and start a program."""
         write_atomic(UNITS / f"{name}.service", unit(name, definition))
-        run(["systemctl", "daemon-reload"])
-        run(["systemctl", "enable", "--quiet", f"{name}.service"])
+        run(["systemctl", "enable", "--quiet", f"{name}.service"])  # reads the new file, too
         run(["systemctl", "restart", f"{name}.service"])
 
     def stop(self, name, timeout):

@@ -28,7 +28,7 @@ def systemd(monkeypatch, tmp_path):
 
 
 def show(load, active, state):
-    return f"LoadState={load}\nActiveState={active}\nUnitFileState={state}\nNeedDaemonReload=no\n"
+    return f"LoadState={load}\nActiveState={active}\nUnitFileState={state}\n"
 
 
 @pytest.mark.parametrize(
@@ -69,16 +69,21 @@ def test_a_removed_package_comes_back_as_it_was(systemd):
 
 
 @pytest.mark.parametrize(
-    "verb, commands",
+    "verb, stale, commands",
     [
-        ("start", [["systemctl", "daemon-reload"], ["systemctl", "start", "--quiet", "x.service"]]),
-        ("reload", [["systemctl", "reload", "--quiet", "x.service"]]),
-        ("stop", [["systemctl", "stop", "--quiet", "x.service"]]),
+        ("start", "no", ["start --quiet x.service"]),
+        ("start", "yes", ["daemon-reload", "start --quiet x.service"]),
+        ("restart", "yes", ["daemon-reload", "restart --quiet x.service"]),
+        ("enable", "yes", ["enable --quiet x.service"]),
+        ("reload", "yes", ["reload --quiet x.service"]),
+        ("stop", "yes", ["stop --quiet x.service"]),
     ],
 )
-def test_what_systemd_is_told(systemd, verb, commands):
+def test_what_systemd_is_told(systemd, verb, stale, commands):
+    systemd.shown = f"{stale}\n"
     django_service.act("x", verb)
-    assert systemd.called == commands
+    told = [argv[1:] for argv in systemd.called if argv[1] != "show"]
+    assert told == [command.split() for command in commands]
 
 
 def test_a_failure_has_the_last_words_of_the_service(systemd):
