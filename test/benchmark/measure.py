@@ -55,7 +55,7 @@ def settle(patience=20):
 
 
 def _processors():
-    """Ticks of all processors of the machine since it was booted: all of them, and the idle ones."""
+    """Ticks of all processors of the machine since it was booted: all, and the idle ones."""
     ticks = list(map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9]))
     return sum(ticks), ticks[3] + ticks[4]
 
