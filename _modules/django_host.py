@@ -218,9 +218,12 @@ def run_service(name, enable=None, test=False):
     return _steer(name, {"running": True, "enabled": enable}, test)
 
 
-def end_service(name, enable=None, test=False):
+def end_service(name, enable=None, configured=None, test=False):
     """
     Let a service of this host stop, and start with the host or not.
+
+    configured
+        A file: only if this formula wrote it; another service of that name is left alone.
 
     CLI Example:
 
@@ -228,6 +231,8 @@ def end_service(name, enable=None, test=False):
 
         salt-call django.end_service redis-server enable=False
     """
+    if configured and not django_service.is_configured_by_us(configured):
+        return {"changes": {}, "comment": f"There is no {name} of this formula."}
     return _steer(name, {"running": False, "enabled": enable}, test)
 
 

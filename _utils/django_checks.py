@@ -74,8 +74,9 @@ def pillar(fleet, hosts, host):
         _message(*found)
         for found in django_checks_fleet.placement(projects, hosts, bool(fleet["hosts"]))
     ]
-    if fleet["nginx"]["port"] == fleet["nginx"]["tls_port"]:
-        messages.append("django:nginx:tls_port: expected another port than that of HTTP")
+    for front in django_checks_fleet.FRONTS:
+        if fleet[front]["port"] == fleet[front]["tls_port"]:
+            messages.append(f"django:{front}:tls_port: expected another port than that of HTTP")
     if host["init"] != "systemd":
         text = "process_manager: expected supervisord, since this host does not run systemd"
         if fleet["process_manager"] == "systemd":
@@ -276,6 +277,11 @@ def web(name, project):
             yield key, f"expected another path, {taken[location]} is there"
         if entry["application"] is False:
             yield f"{key}:application", "expected true, or the key left out"
+        if project["web"]["server"] == "apache":
+            if entry["internal"]:
+                yield f"{key}:internal", "expected false with web:server apache; Nginx can do that"
+            if entry["status"] and entry["status"] < 400:
+                yield f"{key}:status", "expected 400 or more with web:server apache"
 
 
 def secrets(name, project):

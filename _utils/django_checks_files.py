@@ -8,8 +8,8 @@ OWN_FILES = ("/srv/django", "/etc/django-formula", "/opt/django-formula")
 SYSTEM_FILES = frozenset(
     "/etc/" + name
     for name in (
-        "adduser.conf adjtime alternatives anacrontab apparmor apparmor.d apt at.allow at.deny"
-        " bash.bashrc binfmt.d ca-certificates ca-certificates.conf cloud"
+        "adduser.conf adjtime alternatives anacrontab apache2 apparmor apparmor.d apt at.allow"
+        " at.deny bash.bashrc binfmt.d ca-certificates ca-certificates.conf cloud"
         " cron.allow cron.d cron.daily cron.deny cron.hourly cron.monthly cron.weekly cron.yearly"
         " crontab dbus-1 debconf.conf debian_version default deluser.conf dhcp dpkg environment"
         " environment.d fstab gai.conf group group- grub.d gshadow gshadow- host.conf hostname"
@@ -29,9 +29,9 @@ SYSTEM_FILES = frozenset(
 ) | frozenset(
     "/var/" + name
     for name in (
-        "backups cache/apt cache/debconf cache/django cache/ldconfig cache/salt lib/apt lib/dbus"
-        " lib/dpkg lib/nginx lib/pam lib/polkit-1 lib/postgresql lib/private lib/python lib/redis"
-        " lib/sudo lib/systemd lib/ucf local lock log mail run spool tmp"
+        "backups cache/apt cache/debconf cache/django cache/ldconfig cache/salt lib/apache2 lib/apt"
+        " lib/dbus lib/dpkg lib/nginx lib/pam lib/polkit-1 lib/postgresql lib/private lib/python"
+        " lib/redis lib/sudo lib/systemd lib/ucf local lock log mail run spool tmp"
     ).split()
 )
 

@@ -2,6 +2,8 @@
 
 import django_project_database
 
+FRONTS = {"nginx": "Nginx", "apache": "Apache"}
+
 
 def users(projects):
     """No two projects with one system user."""
@@ -11,6 +13,17 @@ def users(projects):
         if user in owner:
             yield name, "user", f"expected a user of its own, {user} is that of {owner[user]}"
         owner.setdefault(user, name)
+
+
+def fronts(projects):
+    """One front door for all projects, since it has the ports of a host."""
+    first = None
+    for name, project in projects.items():
+        server = project["web"]["server"]
+        first = first or (name, server)
+        if server != first[1]:
+            text = f"expected {first[1]}, which {first[0]} has: one server has the ports of a host"
+            yield name, "web:server", text
 
 
 def programs(projects):
@@ -66,9 +79,10 @@ def redis_ports(projects, fleet):
     owner = {
         fleet["postgresql"]["port"]: "PostgreSQL",
         fleet["mariadb"]["port"]: "MariaDB",
-        fleet["nginx"]["port"]: "Nginx",
-        fleet["nginx"]["tls_port"]: "Nginx",
     }
+    for project in projects.values():
+        web = project["web"]
+        owner.update(dict.fromkeys((web["port"], web["tls_port"]), FRONTS[web["server"]]))
     for name, project in projects.items():
         for purpose in ("cache", "broker"):
             redis = project[purpose]
@@ -99,4 +113,4 @@ def placement(projects, hosts, is_fleet):
                 yield name, f"{key}:host", text
 
 
-BETWEEN_PROJECTS = (users, databases, domains, programs)
+BETWEEN_PROJECTS = (users, databases, domains, fronts, programs)

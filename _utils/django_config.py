@@ -26,6 +26,7 @@ import django_facts
 import django_project
 import django_project_broker
 import django_schema
+import django_server_apache
 import django_server_mariadb
 import django_server_nginx
 import django_server_postgresql
@@ -186,6 +187,7 @@ def _nothing(host, errors):
         "mariadb": {},
         "redis": {},
         "nginx": {},
+        "apache": {},
         "projects": {},
     }
 
@@ -304,6 +306,7 @@ def _config(fleet, host, hosts, projects, system):
         "mariadb": {},
         "redis": {},
         "nginx": {},
+        "apache": {},
         "projects": projects,
     }
     if "database" in roles:
@@ -315,8 +318,11 @@ def _config(fleet, host, hosts, projects, system):
         )
     if "cache" in roles:
         config["redis"] = django_server_redis.configuration(fleet, host, hosts, projects)
-    if "web" in roles:
+    fronts = {project["web"]["server"] for project in projects.values()}
+    if "web" in roles and "nginx" in fronts:
         config["nginx"] = django_server_nginx.configuration(fleet, host, projects, system)
+    if "web" in roles and "apache" in fronts:
+        config["apache"] = django_server_apache.configuration(fleet, host, projects, system)
     managers = {project["process_manager"] for project in projects.values()}
     if roles & {"app", "worker"} and "supervisord" in managers:
         config["supervisord"] = {
@@ -335,6 +341,7 @@ def _config(fleet, host, hosts, projects, system):
         "django.process.supervisord": config["supervisord"],
         "django.app.project": runs,
         "django.web.nginx": config["nginx"],
+        "django.web.apache": config["apache"],
         "django.app.departed": True,
     }
     config["tiers"] = [name for name, present in tiers.items() if present]
@@ -345,10 +352,9 @@ def _packages(config, fleet, system):
     """All Debian packages that this host needs, sorted."""
     names = system["packages"]
     packages = {*names["base"], *fleet["packages"]}
-    if config["nginx"]:
-        packages.update(names["nginx"])
-    if config["redis"]:
-        packages.update(names["redis"])
+    for server in ("nginx", "apache", "redis"):
+        if config[server]:
+            packages.update(names[server])
     for server in ("postgresql", "mariadb"):
         packages.update(config[server].get("packages", []))
     if set(config["host"]["roles"]) & {"app", "worker"}:

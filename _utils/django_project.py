@@ -45,7 +45,8 @@ def resolve(name, given, fleet, host, count):
     """
     paths = project_paths(name)
     source = _source(given["source"])
-    site = _site(given, fleet["nginx"], host)
+    front = fleet[given["web"]["server"]]
+    site = _site(given, front, host)
     databases = {}
     for alias, entry in [("default", given["database"]), *sorted(given["databases"].items())]:
         databases[alias] = django_project_database.resolve(name, alias, entry, fleet, host, paths)
@@ -89,7 +90,7 @@ def resolve(name, given, fleet, host, count):
     }
     project["writable"], project["links"] = _writable(given, paths, databases)
     project["health"] = _health(given, site)
-    project["web"] = _web(given, fleet["nginx"], project["app"])
+    project["web"] = _web(given, front, project["app"])
     project["secret_specs"] = _secrets(given, project, fleet["python"])
     project["secrets"] = sorted({*given["secrets"], "SECRET_KEY"})
     project["processes"] = {
@@ -182,13 +183,13 @@ def _manage(given):
     return {"kind": kind, "value": given[kind]}
 
 
-def _site(given, nginx, host):
+def _site(given, front, host):
     domains = given["domains"]
     tls = given["web"]["tls"]
     https = given["web"]["https"]
     https = bool(tls) if https is None else https
     scheme = "https" if https else "http"
-    own_port = nginx["tls_port"] if tls else nginx["port"]
+    own_port = front["tls_port"] if tls else front["port"]
     standard = {True: 443, False: 80}[bool(tls)]
     port = "" if own_port == standard else f":{own_port}"
     if domains:
@@ -268,13 +269,13 @@ def _health(given, site):
     return health
 
 
-def _web(given, nginx, app):
+def _web(given, front, app):
     web = dict(given["web"])
     https = web["https"]
     web["https"] = bool(web["tls"]) if https is None else https
     web["tls"] = web["tls"] or {}
     web["read_timeout"] = web["read_timeout"] or (app["timeout"] or 3600) + 5
-    web["port"], web["tls_port"] = nginx["port"], nginx["tls_port"]
+    web["port"], web["tls_port"] = front["port"], front["tls_port"]
     web["locations"] = {
         path: {key: value for key, value in entry.items() if value is not None}
         for path, entry in sorted(web["locations"].items())

@@ -17,6 +17,7 @@ SCRIPTS = pathlib.Path("/etc/init.d")
 RUNLEVELS = "rc[2345].d/S[0-9][0-9]"
 TIMEOUT = 600
 _PROPERTIES = ("LoadState", "ActiveState", "UnitFileState")
+HEADER = "# Written by django-formula;"
 _ENABLED = ("enabled", "static", "generated", "alias", "indirect")
 _RUNNING = ("active", "reloading", "activating")
 _ENVIRONMENT = {"PATH": BASE_PATH, "LANG": "C.UTF-8"}
@@ -37,6 +38,14 @@ def look(name):
     that this host has never had. One whose package was removed is as it will be when that is back.
     """
     return _look_at_unit(name) if booted() else _look_at_script(name)
+
+
+def is_configured_by_us(path):
+    """Whether a configuration file is one that this formula wrote."""
+    try:
+        return HEADER in pathlib.Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
 
 
 def act(name, verb):

@@ -87,5 +87,13 @@ def redis_maxmemory(memory, share, instances, shared):
     return max(part // MIB * MIB, MAXMEMORY_FLOOR)
 
 
+def request_workers(memory):
+    """Requests that Apache works on at a time on a machine with so much memory (MiB).
+
+    A thread of Apache takes little; those of the application behind it are the ones that count.
+    """
+    return _clamp(memory // 8, 128, 1024)
+
+
 def _clamp(value, low, high):
     return max(low, min(value, high))

@@ -125,7 +125,7 @@ def known_pillar(repository):
 
 
 def patient_answer(config, name):
-    """As :func:`answer`, asked until it is well: Nginx takes a moment to change its workers."""
+    """As :func:`answer`, asked until it is well: a reload takes a moment to change the workers."""
     deadline = time.monotonic() + PATIENCE
     while True:
         well, words = answer(config, name)
@@ -135,7 +135,7 @@ def patient_answer(config, name):
 
 
 class LocalTLS(http.client.HTTPSConnection):
-    """HTTPS to this host itself under the name of a site, which Nginx wants to hear first."""
+    """HTTPS to this host itself under a site's name, which the front door wants to hear first."""
 
     def connect(self):
         """Connect, whatever address the name has elsewhere and whoever signed the certificate."""
@@ -150,13 +150,13 @@ def answer(config, name):
     it is what a browser would ask. Well is what the pillar expects of a healthy release, and a
     redirect or a refusal, since what is healthy inside may be told so to a visitor.
     """
-    project, nginx = config["projects"][name], config["nginx"]
+    project, front = config["projects"][name], report.front(config)
     health = project["health"]
     url = urllib.parse.urlsplit(project["url"])
     connection = (
-        LocalTLS(url.hostname, nginx["tls_port"], timeout=PATIENCE)
+        LocalTLS(url.hostname, front["tls_port"], timeout=PATIENCE)
         if project["web"]["tls"]
-        else http.client.HTTPConnection(LOCAL, nginx["port"], timeout=PATIENCE)
+        else http.client.HTTPConnection(LOCAL, front["port"], timeout=PATIENCE)
     )
     began = time.monotonic()
     try:

@@ -1,25 +1,47 @@
 """What would stand in the way of the services: ports that other programs listen on."""
 
+import contextlib
 import os
 import pathlib
 
 LISTENING = "0A"
+FRONTS = {"nginx": "Nginx", "apache": "Apache"}
+SERVERS = {  # the program of each, and the file that says whether this formula looks after it
+    "nginx": ("nginx", "/etc/nginx/nginx.conf"),
+    "apache": ("apache2", "/etc/apache2/apache2.conf"),
+}
+MARK = "# Written by django-formula;"
 
 
 def wanted(config):
     """Ports that the services of this host will listen on: ``[(port, purpose, programs)]``."""
     ports = []
-    if config["nginx"]:
-        nginx = config["nginx"]
-        ports.append((nginx["port"], "the front door (Nginx)", ("nginx",)))
-        if any(project["web"]["tls"] for project in config["projects"].values()):
-            ports.append((nginx["tls_port"], "the front door (Nginx with TLS)", ("nginx",)))
+    for key, name in FRONTS.items():
+        if config[key]:
+            front, programs = config[key], holders(key)
+            ports.append((front["port"], f"the front door ({name})", programs))
+            if any(project["web"]["tls"] for project in config["projects"].values()):
+                ports.append((front["tls_port"], f"the front door ({name} with TLS)", programs))
     if config["postgresql"]:
         ports.append((config["postgresql"]["port"], "PostgreSQL", ("postgres", "postmaster")))
     for instance in config["redis"].get("instances", ()):
         purpose = f"the {instance['label']} of {instance['project']}"
         ports.append((instance["port"], purpose, ("redis-server", "redis-check-aof")))
     return ports
+
+
+def holders(front, servers=SERVERS):
+    """
+    Programs that may have the ports of a front door (tuple of str): its own, and another one that
+    this formula looks after, since a run takes the ports from it.
+    """
+    found = [servers[front][0]]
+    for key, (program, path) in servers.items():
+        if key != front:
+            with contextlib.suppress(OSError):
+                text = pathlib.Path(path).read_text(encoding="utf-8", errors="replace")
+                found += [program] if MARK in text else []
+    return tuple(found)
 
 
 def sockets(table):

@@ -2,11 +2,11 @@
 
 import collections
 
-from . import progress
+from . import preflight, progress
 
 FAILURES_SHOWN = 10
 LINES_SHOWN = 12
-NGINX_LOG = "/var/log/nginx/error.log"
+LOGS = {"nginx": "/var/log/nginx/error.log", "apache": "/var/log/apache2/error.log"}
 Summary = collections.namedtuple("Summary", "total changed would failed skipped")
 # What an operator can do, by what failed; the first that fits.
 ADVICE = (
@@ -128,8 +128,13 @@ def _steps(count):
 
 def served(config):
     """The projects of a host that browsers reach: ``{name: project}``."""
-    names = config["nginx"].get("sites", []) if config["nginx"] else []
+    names = front(config).get("sites", [])
     return {name: config["projects"][name] for name in names if name in config["projects"]}
+
+
+def front(config):
+    """What is said of the front door of a host (dict), Nginx or Apache."""
+    return config["nginx"] or config["apache"]
 
 
 def stack(config):
@@ -141,8 +146,7 @@ def stack(config):
         parts.append("Redis")
     if config["supervisord"]:
         parts.append("Supervisord")
-    if config["nginx"]:
-        parts.append("Nginx")
+    parts += [name for key, name in preflight.FRONTS.items() if config[key]]
     return ", ".join(parts)
 
 
@@ -198,7 +202,8 @@ def conclusion(groups, config, answers, seconds, command, pillar):
     names = list(config["projects"])
     unwell = [title for title, (well, _) in answers.items() if not well]
     if unwell:
-        lines += ["", f"NOT WELL: {', '.join(unwell)}. Its logs and {NGINX_LOG} say why."]
+        log = LOGS["nginx" if config["nginx"] else "apache"]
+        lines += ["", f"NOT WELL: {', '.join(unwell)}. Its logs and {log} say why."]
     if names:
         after.append((f"django-manage {names[0]} COMMAND", "run a management command"))
     width = max(len(words) for words, _ in after) + 2

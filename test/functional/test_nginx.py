@@ -79,13 +79,17 @@ class UwsgiApplication(socketserver.StreamRequestHandler):
             body = body[2 + length :]
         pairs = list(zip(words[::2], words[1::2], strict=True))
         told = dict(pairs)
-        told["body"] = self.rfile.read(int(told["CONTENT_LENGTH"] or 0)).decode()
+        told["body"] = self.rfile.read(int(told.get("CONTENT_LENGTH") or 0)).decode()
         head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
         self.wfile.write(head.encode() + json.dumps(told).encode())
 
 
 class UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     daemon_threads = True
+
+    def server_bind(self):
+        super().server_bind()
+        os.chmod(self.server_address, 0o666)  # a web server may have an account of its own
 
     def get_request(self):
         return self.socket.accept()[0], ("unix", 0)
@@ -231,23 +235,27 @@ def running(minion_opts, root, project, application=Application):
         server.server_close()
 
 
+def fill(shop):
+    """Files of a project for a web server."""
+    (shop / "secret.txt").write_text("not for the web")
+    style = "body { color: black }\n" * 100
+    (shop / "static/css/site.css").write_text(style)
+    (shop / "static/css/site.css.gz").write_bytes(gzip.compress(style.encode()))
+    (shop / "static/css/site.0123456789ab.css").write_text(style)
+    (shop / "static/photo.20240101.svg").write_text("<svg/>")
+    (shop / "static/letter.woff2").write_text("letters")
+    (shop / "static/favicon.ico").write_text("icon")
+    (shop / "static/.hidden").write_text("hidden")
+    for name in ("page.html", "picture.svg", "note.txt", "paper.pdf"):
+        (shop / "shared/media" / name).write_text("<script>1</script>")
+
+
 @pytest.fixture(scope="module")
 def site(minion_opts, tmp_path_factory):
     root = tmp_path_factory.mktemp("nginx")
     root.chmod(0o755)
     with running(minion_opts, root, PROJECT) as site:
-        shop = root / "srv/shop"
-        (shop / "secret.txt").write_text("not for the web")
-        style = "body { color: black }\n" * 100
-        (shop / "static/css/site.css").write_text(style)
-        (shop / "static/css/site.css.gz").write_bytes(gzip.compress(style.encode()))
-        (shop / "static/css/site.0123456789ab.css").write_text(style)
-        (shop / "static/photo.20240101.svg").write_text("<svg/>")
-        (shop / "static/letter.woff2").write_text("letters")
-        (shop / "static/favicon.ico").write_text("icon")
-        (shop / "static/.hidden").write_text("hidden")
-        for name in ("page.html", "picture.svg", "note.txt", "paper.pdf"):
-            (shop / "shared/media" / name).write_text("<script>1</script>")
+        fill(root / "srv/shop")
         yield site
 
 

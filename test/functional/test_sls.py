@@ -24,6 +24,19 @@ PILLARS = {
             }
         },
     },
+    "apache": {
+        "apache": {"settings": {"KeepAliveTimeout": 30}},
+        "projects": {
+            "shop": {
+                "source": {"path": "/srv/src"},
+                "env": {"PAYMENT_TOKEN": CANARY},
+                "web": {
+                    "server": "apache",
+                    "tls": {"certificate": "/etc/ssl/shop.pem", "key": "/etc/ssl/shop.key"},
+                },
+            }
+        },
+    },
     "full": {
         "nginx": {"settings": {"keepalive_timeout": "30s", "worker_priority": -2}},
         "python": {"index_url": f"https://user:{CANARY}@packages.example.org/simple/"},

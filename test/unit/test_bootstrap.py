@@ -230,6 +230,19 @@ def test_ports_wanted_are_those_of_the_configuration(resolve):
     assert ports[2] == config["redis"]["instances"][0]["port"]
 
 
+def test_apache_may_take_the_ports_of_the_nginx_that_it_replaces(resolve, tmp_path):
+    project = {"source": {"path": "/srv/src"}, "web": {"server": "apache"}}
+    config = resolve({"projects": {"shop": project}})
+    assert preflight.wanted(config)[0] == (80, "the front door (Apache)", ("apache2",))
+    assert report.stack(config).endswith("Apache")
+    assert list(report.served(config)) == ["shop"]
+    (tmp_path / "ours").write_text("# Written by django-formula; the next run replaces changes.\n")
+    (tmp_path / "theirs").write_text("user www-data;\n")
+    for name, programs in (("ours", ("apache2", "nginx")), ("theirs", ("apache2",))):
+        servers = {"nginx": ("nginx", f"{tmp_path}/{name}"), "apache": ("apache2", "")}
+        assert preflight.holders("apache", servers) == programs
+
+
 # Progress
 
 

@@ -165,6 +165,19 @@ ONE_PROJECT = [
         {"web": {"locations": {"/x { return 1; }": {"status": 404}}}},
         "web:locations:/x { return 1; }: expected the path of an URL",
     ),
+    (
+        {
+            "web": {
+                "server": "apache",
+                "locations": {"/a/": {"alias": "/srv/a", "internal": True}},
+            }
+        },
+        "web:locations:/a/:internal: expected false with web:server apache",
+    ),
+    (
+        {"web": {"server": "apache", "locations": {"/a": {"status": 204}}}},
+        "web:locations:/a:status: expected 400 or more with web:server apache",
+    ),
     ({"domains": ["a.org;}"]}, "domains:0: expected a domain name such as shop.example.org, got"),
     ({"domains": ["a.org\nb.org"]}, "domains:0: expected a domain name"),
     ({"files": {"../x": {"content": ""}}}, "files:../x: expected a path such as"),
@@ -261,6 +274,11 @@ def test_a_mistake_in_one_project_is_told(resolve_project, keys, message):
 
 
 TWO_PROJECTS = [
+    (
+        {"domains": ["a.org"], "web": {"server": "apache"}},
+        {"domains": ["b.org"]},
+        "shop:web:server: expected apache, which blog has: one server has the ports of a host",
+    ),
     ({}, {}, "shop:domains: expected a list of domain names, got none, and only one project can"),
     (
         {"domains": ["a.org"]},

@@ -596,6 +596,24 @@ def test_workers_follow_cores_within_memory(cores, memory, projects, shared, wor
     assert django_tuning.workers(cores, memory, projects, shared) == workers
 
 
+def test_apache_is_the_front_door_where_the_pillar_says_so(resolve):
+    shop = {"source": SOURCE, "domains": ["*.a.org", "b.org"], "web": {"server": "apache"}}
+    pillar = {"apache": {"port": 8080, "max_request_workers": 100}, "projects": {"shop": shop}}
+    config = resolve(pillar)
+    assert "django.web.apache" in config["tiers"] and config["nginx"] == {}
+    assert "apache2" in config["packages"] and "nginx" not in config["packages"]
+    assert config["projects"]["shop"]["url"] == "http://a.org:8080"
+    apache = config["apache"]
+    assert apache["names"] == {"shop": ["a.org", "*.a.org", "b.org"]}
+    assert apache["settings"]["MaxRequestWorkers"] == 128, "whole processes"
+    assert apache["settings"]["ServerLimit"] > 2 * 128 // 64, "room for those that end"
+
+
+@pytest.mark.parametrize(("memory", "workers"), [(512, 128), (4096, 512), (65536, 1024)])
+def test_requests_of_apache_follow_memory(memory, workers):
+    assert django_tuning.request_workers(memory) == workers
+
+
 def test_postgresql_memory_follows_the_machine_and_the_pillar_wins(resolve):
     project = {"shop": {"source": SOURCE}}
     small = resolve({"projects": project}, mem_total=1024)["postgresql"]["settings"]

@@ -119,6 +119,15 @@ def test_what_init_scripts_say(scripts):
     assert django_service.look("none") == {"there": False, "running": None, "enabled": None}
 
 
+def test_a_configuration_of_this_formula_is_known_by_its_first_line(tmp_path):
+    path = tmp_path / "nginx.conf"
+    assert not django_service.is_configured_by_us(path)
+    path.write_text("user www-data;\n")
+    assert not django_service.is_configured_by_us(path)
+    path.write_text("# Written by django-formula; the next run replaces changes.\nuser www-data;\n")
+    assert django_service.is_configured_by_us(path)
+
+
 def test_init_scripts_are_run(scripts):
     scripts("cron", 'echo "$1" >"$0.said"')
     django_service.act("cron", "restart")

@@ -7,15 +7,16 @@ include:
   - django.valid
 
 {%- if django.valid %}
-{%- if django.nginx %}
-  - django.web.nginx
-{%- endif %}
+{%- set fronts = django.tiers | select('match', 'django\\.web\\.') | list %}
+{%- for front in fronts %}
+  - {{ front }}
+{%- endfor %}
 
 projects that left the pillar do not run:
   django.departed_stopped:
     - require:
       - django: the pillar is valid
-{%- if django.nginx %}
-      - sls: django.web.nginx
-{%- endif %}
+{%- for front in fronts %}
+      - sls: {{ front }}
+{%- endfor %}
 {%- endif %}

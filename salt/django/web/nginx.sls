@@ -90,11 +90,24 @@ sites of projects have a directory:
       - file: "{{ name }}: logs of Nginx are private"
 {%- endfor %}
 
+Apache has left its ports to Nginx:
+  django.service_dead:
+    - name: apache2
+    - enable: False
+    - configured: /etc/apache2/apache2.conf
+    - require:
+      - pkg: packages are installed
+{%- for name in django.nginx.sites %}
+      - file: "{{ name }}: Nginx serves it"
+{%- endfor %}
+
 Nginx runs:
   django.service_running:
     - name: nginx
     - enable: True
     - reload: True
+    - require:
+      - django: Apache has left its ports to Nginx
     - watch:
       - file: Nginx is configured
       - file: requests for unknown hosts are refused

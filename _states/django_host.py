@@ -1,0 +1,137 @@
+"""
+States of what a host needs around its projects: databases, files with secrets, tools, services.
+
+One with ``django.py`` to Salt.
+"""
+
+from salt.exceptions import CommandExecutionError
+
+__virtualname__ = "django"
+
+
+def __virtual__():
+    return __virtualname__
+
+
+def _apply(state_name, function, **arguments):
+    """The result of a step: compare, stop there in test mode, act, report what changed."""
+    test = __opts__["test"]
+    try:
+        done = __salt__[function](test=test, **arguments)
+    except CommandExecutionError as error:
+        return {"name": state_name, "result": False, "changes": {}, "comment": str(error)}
+    return {
+        "name": state_name,
+        "result": None if test and done["changes"] else True,
+        "changes": done["changes"],
+        "comment": done["comment"],
+    }
+
+
+def database_present(name, project, alias="default"):
+    """
+    A project's role, database and privileges are in this host's PostgreSQL or MariaDB, in
+    PostgreSQL its extensions, too.
+
+    .. code-block:: yaml
+
+        "shop: database is there":
+          django.database_present:
+            - project: shop
+            - alias: default
+    """
+    return _apply(name, "django.ensure_database", project=project, alias=alias)
+
+
+def secret_file(name, source, project, context=None, user="root", group="root", mode="0640"):
+    """
+    A file made from a template and a project's secrets; its content is never shown.
+
+    .. code-block:: yaml
+
+        /etc/redis/shop.acl:
+          django.secret_file:
+            - source: salt://django/cache/files/etc/redis/users.acl.j2
+            - project: shop
+            - user: redis
+            - group: redis
+            - mode: "0640"
+    """
+    return _apply(
+        name,
+        "django.write_secret_file",
+        name=name,
+        source=source,
+        project=project,
+        context=context,
+        user=user,
+        group=group,
+        mode=mode,
+    )
+
+
+def tool_installed(name, requirements):
+    """
+    A virtual environment holds exactly the packages that a lock file pins, checked by their hashes.
+
+    .. code-block:: yaml
+
+        /opt/django-formula/uv:
+          django.tool_installed:
+            - requirements: salt://django/host/files/uv.lock
+    """
+    return _apply(name, "django.install_tool", name=name, requirements=requirements)
+
+
+def service_running(name, enable=None, reload=False):
+    """
+    A service of this host runs. It restarts when a state that it watches changes; with ``reload``
+    it only reads its configuration again.
+
+    .. code-block:: yaml
+
+        nginx:
+          django.service_running:
+            - enable: True
+            - reload: True
+            - watch:
+              - file: /etc/nginx/nginx.conf
+    """
+    return _apply(name, "django.run_service", name=name, enable=enable)
+
+
+def service_reloaded(name):
+    """
+    A service of this host has read its configuration again when a state that this one watches has
+    changed.
+
+    .. code-block:: yaml
+
+        postgresql:
+          django.service_reloaded:
+            - watch:
+              - file: /etc/postgresql/15/main/pg_hba.conf
+    """
+    return {"name": name, "result": True, "changes": {}, "comment": "Nothing has changed for it."}
+
+
+def service_dead(name, enable=None, configured=None):
+    """
+    A service of this host does not run. With ``configured``, a file, only one is meant for which
+    this formula wrote it: another one of that name is left alone.
+
+    .. code-block:: yaml
+
+        redis-server:
+          django.service_dead:
+            - enable: False
+    """
+    return _apply(name, "django.end_service", name=name, enable=enable, configured=configured)
+
+
+def mod_watch(name, sfun=None, reload=False, **_):
+    """What a ``watch`` requisite of a service does; other states only wait for what they watch."""
+    if sfun not in ("service_running", "service_reloaded"):
+        return {"name": name, "result": True, "changes": {}, "comment": "Nothing to restart."}
+    reload = reload or sfun == "service_reloaded"
+    return _apply(name, "django.renew_service", name=name, reload=reload)

@@ -1,0 +1,48 @@
+"""The Apache of a host: its settings and its sites."""
+
+import django_tuning
+
+THREADS = 64  # of a process
+NEEDING_RESTART = ("ServerLimit", "ThreadLimit")
+SPARE_PROCESSES = 4  # room for old processes that finish their requests after a reload
+
+
+def configuration(fleet, host, projects, system):
+    """What Apache's files say (dict). system: data of the operating system."""
+    given = fleet["apache"]
+    workers = given["max_request_workers"] or django_tuning.request_workers(host["memory"])
+    processes = -(-workers // THREADS)
+    settings = {
+        "ThreadLimit": THREADS,
+        "ThreadsPerChild": THREADS,
+        "MaxRequestWorkers": processes * THREADS,
+        "ServerLimit": 2 * processes + SPARE_PROCESSES,
+        "StartServers": min(host["cores"], processes),
+        "MinSpareThreads": THREADS // 2,
+        # A process that is let go closes connections that a browser may just use again.
+        "MaxSpareThreads": processes * THREADS,
+    }
+    settings.update(given["settings"])
+    return {
+        "user": system["apache"]["user"],
+        "group": system["apache"]["group"],
+        "port": given["port"],
+        "tls_port": given["tls_port"],
+        "access_log": given["access_log"],
+        "needing_restart": sorted(NEEDING_RESTART),
+        "settings": {key: _as_text(value) for key, value in sorted(settings.items())},
+        "sites": sorted(projects),
+        "names": {name: _names(projects[name]) for name in sorted(projects)},
+    }
+
+
+def _names(project):
+    """A project's hosts as Apache has them; the first is one without a pattern."""
+    names = []
+    for host in project["allowed_hosts"]:
+        names += [host[1:], f"*{host}"] if host.startswith(".") else [host]
+    return names
+
+
+def _as_text(value):
+    return {True: "On", False: "Off"}.get(value, value) if isinstance(value, bool) else value

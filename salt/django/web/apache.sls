@@ -1,0 +1,162 @@
+# Leaves behind Apache as the front door: apache2.conf, tuned and hardened, and one file for each
+# project in /etc/apache2/django.d. Each is tried by Apache before it is put in place, so that a mistake
+# in one leaves all sites as they are. Changes reach Apache by a reload. Debian's defaults for modules,
+# sites and rotation by reload are not in use.
+{%- set django = salt['django.config']() %}
+
+include:
+  - django.valid
+
+{%- if django.apache %}
+  - django.host
+{%- if 'django.app.project' in django.tiers %}
+  - django.app.project
+{%- endif %}
+{%- set check = '/usr/local/lib/django-formula/check-apache' %}
+{%- set files = 'salt://django/web/files/etc' %}
+
+Apache's configuration can be checked:
+  file.managed:
+    - name: {{ check }}
+    - source: salt://django/web/files/usr/local/lib/django-formula/check-apache
+    - user: root
+    - group: root
+    - mode: '0755'
+    - require:
+      - file: shared directories are there
+
+Apache has its limits:
+  file.managed:
+    - name: /etc/apache2/restart.conf
+    - source: {{ files }}/apache2/restart.conf.j2
+    - template: jinja
+    - user: root
+    - group: root
+    - mode: '0644'
+    - require:
+      - pkg: packages are installed
+
+Apache is configured:
+  file.managed:
+    - name: /etc/apache2/apache2.conf
+    - source: {{ files }}/apache2/apache2.conf.j2
+    - template: jinja
+    - user: root
+    - group: root
+    - mode: '0644'
+    - check_cmd: {{ check }} main
+    - require:
+      - file: Apache has its limits
+      - file: Apache's configuration can be checked
+
+Apache knows its ports:
+  file.managed:
+    - name: /etc/apache2/ports.conf
+    - source: {{ files }}/apache2/ports.conf.j2
+    - template: jinja
+    - user: root
+    - group: root
+    - mode: '0644'
+    - check_cmd: {{ check }} ports
+    - require:
+      - file: Apache is configured
+
+Apache refuses requests for unknown hosts:
+  file.managed:
+    - name: /etc/apache2/sites-enabled/000-default.conf
+    - source: {{ files }}/apache2/sites-enabled/000-default.conf.j2
+    - template: jinja
+    - follow_symlinks: False
+    - user: root
+    - group: root
+    - mode: '0644'
+    - check_cmd: {{ check }} default
+    - require:
+      - file: Apache knows its ports
+
+Apache's logs are rotated:
+  file.managed:
+    - name: /etc/logrotate.d/apache2
+    - source: {{ files }}/logrotate.d/apache2
+    - user: root
+    - group: root
+    - mode: '0644'
+    - require:
+      - pkg: packages are installed
+
+sites of projects have a directory in Apache:
+  file.directory:
+    - name: /etc/apache2/django.d
+    - clean: True
+    - exclude_pat: E@^({{ django.apache.sites | join('|') }})\.conf$
+    - user: root
+    - group: root
+    - mode: '0755'
+    - require:
+      - pkg: packages are installed
+
+{%- for name in django.apache.sites %}
+
+"{{ name }}: logs of Apache are private":
+  file.managed:
+    - names:
+      - /var/log/apache2/{{ name }}.access.log
+      - /var/log/apache2/{{ name }}.error.log
+    - replace: False
+    - user: root
+    - group: adm
+    - mode: '0640'
+    - require:
+      - pkg: packages are installed
+
+"{{ name }}: Apache serves it":
+  file.managed:
+    - name: /etc/apache2/django.d/{{ name }}.conf
+    - source: {{ files }}/apache2/django.d/project.conf.j2
+    - template: jinja
+    - context: {project: {{ name }}}
+    - user: root
+    - group: root
+    - mode: '0644'
+    - check_cmd: {{ check }} site
+    - require:
+      - file: Apache refuses requests for unknown hosts
+      - file: sites of projects have a directory in Apache
+      - file: "{{ name }}: logs of Apache are private"
+{%- endfor %}
+
+Nginx has left its ports to Apache:
+  django.service_dead:
+    - name: nginx
+    - enable: False
+    - configured: /etc/nginx/nginx.conf
+    - require:
+      - pkg: packages are installed
+{%- for name in django.apache.sites %}
+      - file: "{{ name }}: Apache serves it"
+{%- endfor %}
+
+Apache keeps to its limits:
+  django.service_running:
+    - name: apache2
+    - require:
+      - django: Nginx has left its ports to Apache
+    - watch:
+      - file: Apache has its limits
+
+Apache runs:
+  django.service_running:
+    - name: apache2
+    - enable: True
+    - reload: True
+    - require:
+      - django: Apache keeps to its limits
+    - watch:
+      - file: Apache is configured
+      - file: Apache knows its ports
+      - file: Apache refuses requests for unknown hosts
+      - file: sites of projects have a directory in Apache
+{%- for name in django.apache.sites %}
+      - file: "{{ name }}: Apache serves it"
+{%- endfor %}
+{%- endif %}
