@@ -197,7 +197,11 @@ class Layout:
         self.static = pathlib.Path(paths["static"])
         self.media = pathlib.Path(paths["media"])
         self.current = pathlib.Path(paths["current"])
-        self.socket = pathlib.Path(paths["socket"])
+        # Links to the socket of the instance that serves, by what Nginx speaks with it.
+        self.sockets = {
+            "http": pathlib.Path(paths["socket"]),
+            "uwsgi": pathlib.Path(paths["uwsgi_socket"]),
+        }
         self.run = pathlib.Path(paths["run"])
         self.log = pathlib.Path(paths["log"])
         self.cache = pathlib.Path(paths["cache"])

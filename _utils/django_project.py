@@ -118,6 +118,7 @@ def project_paths(name):
         "media": f"{root}/shared/media",
         "current": f"{root}/current",
         "socket": f"{root}/web.sock",
+        "uwsgi_socket": f"{root}/web.uwsgi",
         "run": f"{PATHS['run']}/{name}",
         "log": f"{PATHS['log']}/{name}",
         "config": f"{PATHS['config']}/{name}",

@@ -49,12 +49,6 @@ def choose(deployment, wanted=None):
     if damage:
         release = layout.release_of(others[0])
         raise StepError(f"Release {release} cannot serve: {damage}. Nothing was changed; {known}")
-    if deployment.protocol(others[0]) != deployment.protocol(live):
-        raise StepError(
-            f"Instance {others[0]} does not speak with Nginx as the live one does, since its "
-            "app:server is another. Nothing was changed; put that server and the source of "
-            "old into the pillar and apply it"
-        )
     return others[0]
 
 

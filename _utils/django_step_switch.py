@@ -44,8 +44,11 @@ def go_live(deployment):
         _start(deployment, instance, name, definition)
     elif problem:
         _await(deployment, instance, name, definition, restart="restarted" in changes)
-    for link, target in _links(deployment, instance):
-        django_layout.point(link, target)
+    for link, target in links(deployment, instance):
+        if target:
+            django_layout.point(link, target)
+        else:
+            link.unlink(missing_ok=True)
     for other in others:
         _retire(deployment, other)
     left, _, problem = _differences(deployment, instance, name, definition)
@@ -81,7 +84,7 @@ def _differences(deployment, instance, name, definition):
         changes["started"] = name
     elif problem and problem.startswith(django_health.NO_ANSWER):
         changes["restarted"] = name
-    for link, target in _links(deployment, instance):
+    for link, target in links(deployment, instance):
         now = django_layout.target_of(link)
         if now != target:
             changes[link.name] = {"old": now, "new": target}
@@ -90,11 +93,16 @@ def _differences(deployment, instance, name, definition):
     return changes, others, problem
 
 
-def _links(deployment, instance):
-    """The links that a switch renames, the one that decides first: pairs of path and target."""
-    layout = deployment.layout
+def links(deployment, instance):
+    """
+    The links that a switch renames or (without a target) removes, in this order: pairs of path and
+    target. Nginx takes the socket of another protocol when it finds none of the one that it speaks.
+    """
+    layout, protocol = deployment.layout, deployment.protocol(instance)
+    others = [link for name, link in layout.sockets.items() if name != protocol]
     return (
-        (layout.socket, str(layout.instance_socket(instance))),
+        (layout.sockets[protocol], str(layout.instance_socket(instance))),
+        *((link, None) for link in others),
         (layout.current, f"releases/{layout.release_of(instance)}"),
         (layout.live, f"instances/{instance}"),
     )

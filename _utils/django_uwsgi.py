@@ -5,15 +5,25 @@ Source: https://uwsgi-docs.readthedocs.io/en/latest/Protocol.html
 """
 
 import http.client
+import pathlib
 import socket
 import struct
 
 import django_references
 
 BUFFER_BYTES = 32768  # of a request's head; Nginx takes heads of up to four times 8 KiB
-BACKLOG = 1024  # connections that wait; uWSGI does not start with more than net.core.somaxconn
+BACKLOG = 1024  # connections that wait
+SOMAXCONN = pathlib.Path("/proc/sys/net/core/somaxconn")
 LARGEST = 0xFFFF  # bytes of variables that a request may have
 _SOCKET = "--uwsgi-socket="
+
+
+def backlog():
+    """How many connections may wait (int); uWSGI does not start with more than the kernel lets."""
+    try:
+        return min(BACKLOG, int(SOMAXCONN.read_text(encoding="ascii")))
+    except (OSError, ValueError):
+        return BACKLOG
 
 
 def argv(app, module, names):
@@ -41,7 +51,7 @@ def argv(app, module, names):
         f"--worker-reload-mercy={app['graceful_timeout']}",
         f"{_SOCKET}{names['socket']}",
         "--chmod-socket=660",
-        f"--listen={BACKLOG}",
+        f"--listen={backlog()}",
         f"--buffer-size={BUFFER_BYTES}",
         f"--chdir={names['path.project']}",
         f"--pythonpath={names['path.project']}",

@@ -84,6 +84,9 @@ class UwsgiApplication(socketserver.StreamRequestHandler):
         self.wfile.write(head.encode() + json.dumps(told).encode())
 
 
+LINKS = {Application: "web.sock", UwsgiApplication: "web.uwsgi"}
+
+
 class UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     daemon_threads = True
 
@@ -217,7 +220,7 @@ def running(minion_opts, root, project, application=Application):
     (shop / "shared/media").mkdir(parents=True)
     server = UnixServer(str(root / "first.sock"), application)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    (shop / "web.sock").symlink_to(root / "first.sock")
+    (shop / LINKS[application]).symlink_to(root / "first.sock")
     argv = [NGINX, "-c", config, "-p", root, "-g", "daemon off;"]
     nginx = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
     try:
@@ -536,6 +539,88 @@ def test_uwsgi_is_told_what_a_trusted_proxy_says(uwsgi):
     )
     assert got["REMOTE_ADDR"] == got["HTTP_X_REAL_IP"] == "192.0.2.7"
     assert got["HTTP_X_FORWARDED_PROTO"] == got["UWSGI_SCHEME"] == "https"
+
+
+# Another protocol than Nginx was told of, as right after a switch
+
+
+@contextlib.contextmanager
+def switched(site, application, gone):
+    """The link of another server in place of that named ``gone``."""
+    shop = site.root / "srv/shop"
+    old = os.readlink(shop / gone)
+    server = UnixServer(str(site.root / "other.sock"), application)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    (shop / LINKS[application]).symlink_to(site.root / "other.sock")
+    (shop / gone).unlink()
+    try:
+        time.sleep(1.2)  # what Nginx keeps of the old one ends
+        yield
+    finally:
+        (shop / gone).symlink_to(old)
+        (shop / LINKS[application]).unlink()
+        server.shutdown()
+        server.server_close()
+        (site.root / "other.sock").unlink()
+
+
+def test_a_switch_to_uwsgi_is_followed(site):
+    with switched(site, UwsgiApplication, "web.sock"):
+        got = told(site, "/cart/?item=1", method="POST", body="a=1", X_Real_IP="6.6.6.6")
+        assert (got["REQUEST_METHOD"], got["body"]) == ("POST", "a=1")
+        assert (got["REQUEST_URI"], got["REMOTE_ADDR"]) == ("/cart/?item=1", "127.0.0.1")
+        assert got["HTTP_X_REAL_IP"] == "127.0.0.1"
+        big = told(site, "/big/", method="POST", body="x" * 2000)
+        assert (big["PATH_INFO"], big["body"]) == ("/big/", "x" * 2000)
+        assert site.ask("/", method="POST", body=b"x" * 2000).status == 413
+        assert site.ask("/gone").status == 410
+    assert json.loads(site.ask("/cart").text)["path"] == "/cart"
+
+
+def test_a_switch_from_uwsgi_is_followed(uwsgi):
+    with switched(uwsgi, Application, "web.uwsgi"):
+        headers = uwsgi.passed_on("/", X_Real_IP="6.6.6.6", X_Forwarded_Host="evil.test")
+        assert headers["X-Real-IP"] == "127.0.0.1"
+        assert "X-Forwarded-Host" not in headers
+        assert uwsgi.ask("/broken").status == 502
+    assert told(uwsgi)["HTTP_HOST"] == "shop.test"
+
+
+def test_what_was_asked_once_is_not_asked_again(site):
+    """A server that breaks off a request during a switch may have done what it was asked."""
+    asked = []
+
+    class Second(UwsgiApplication):
+        def handle(self):
+            asked.append(self)
+            super().handle()
+
+    server = UnixServer(str(site.root / "again.sock"), Second)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    link = site.root / "srv/shop/web.uwsgi"
+    link.symlink_to(site.root / "again.sock")
+    try:
+        answer = site.ask("/broken", method="POST", body=b"a=1")
+        assert (answer.status, answer.getheader("Retry-After")) == (502, "10")
+        assert asked == []
+    finally:
+        link.unlink()
+        server.shutdown()
+        server.server_close()
+
+
+def test_nobody_to_ask_gives_a_short_page(site):
+    link = site.root / "srv/shop/web.sock"
+    old = os.readlink(link)
+    link.unlink()
+    try:
+        time.sleep(1.2)  # what Nginx keeps of the old one ends
+        for path in ("/", "/big/"):
+            answer = site.ask(path)
+            assert (answer.status, answer.getheader("Retry-After")) == (502, "10")
+            assert b"not available at the moment" in answer.text
+    finally:
+        link.symlink_to(old)
 
 
 # What Nginx accepts

@@ -1,4 +1,4 @@
-"""The example site under uWSGI: releases, another process manager, a start that hangs."""
+"""The example site under uWSGI: releases, other servers, another process manager, a hanging start."""
 
 import json
 import signal
@@ -14,70 +14,121 @@ from .guestbook import INDEX, SOURCE, change, develop, no_failed_request
 from .machines import SITE, ensure
 from .server import ROOT, Server, put_checkout
 
-RELEASES = 2
 REQUESTS = 1_000
+NGINX = "/etc/nginx/django.d/guestbook.conf"
 pytestmark = pytest.mark.timeout(600)
 PILLAR = """\
 django:
-  process_manager: %s
+  process_manager: {manager}
   projects:
     guestbook:
-      source: {path: %s}
+      source: {{path: {source}}}
       settings: config.settings
-      app: {server: uwsgi, workers: 2, threads: 8}
-      health: {path: /healthz/, timeout: %s}
-      env: {DJANGO_TEST_ENDPOINTS: '1'}
+      app: {{server: {server}, workers: 2, threads: 8}}
+      health: {{path: /healthz/, timeout: {timeout}}}
+      env: {{DJANGO_TEST_ENDPOINTS: '1'}}
 """
+
+
+def put_pillar(server, app, manager="supervisord", timeout="120s"):
+    server.pillar(PILLAR.format(server=app, manager=manager, source=SOURCE, timeout=timeout))
+
+
+def speaks(server):
+    """What Nginx speaks with the application first, and which links there are."""
+    first = "uwsgi" if "  uwsgi_pass" in nginx_root(server) else "http"
+    links = server.run("cd /srv/django/guestbook && ls -d web.*").stdout.split()
+    return first, links
+
+
+def nginx_root(server):
+    """The location that passes requests to the application."""
+    return server.host.read(NGINX).partition("    location / {")[2].partition("}")[0]
 
 
 @pytest.fixture(scope="module")
 def server():
-    """The example site, taken from Gunicorn to uWSGI by its pillar."""
+    """The example site under Gunicorn, on a host that lets few connections wait."""
     with boot("int-uwsgi", image=ensure(SITE)) as host:
         put_checkout(host)
         server = Server(host)
+        host.run("sysctl -qw net.core.somaxconn=128 || echo 128 >/proc/sys/net/core/somaxconn")
         develop(server)
-        server.pillar(PILLAR % ("supervisord", SOURCE, "120s"))
+        put_pillar(server, "gunicorn")
         server.apply()
         yield server
 
 
-def test_nothing_is_left_to_do(server):
-    server.assert_settled()
-    assert "uwsgi_pass guestbook.web;" in server.host.read("/etc/nginx/django.d/guestbook.conf")
-    assert server.call("django.health", "guestbook") == {"healthy": True, "problem": None}
-    listeners = server.run("ss -Hltnp").stdout
-    assert "uwsgi" not in listeners, "only a Unix socket"
-
-
-def test_releases_and_another_process_manager_drop_no_request(server, tmp_path):
-    path = tmp_path / "report.json"
+@pytest.fixture(scope="module")
+def seen(server, tmp_path_factory):
+    """
+    What visitors saw of a change to uWSGI, the way back and forth by a rollback, a release under
+    uWSGI, another process manager and the change back to Gunicorn.
+    """
+    path = tmp_path_factory.mktemp("load") / "report.json"
     module = [sys.executable, "-m", "test.integration.load"]
     words = [*module, server.host.address, str(path), str(REQUESTS), "10"]
     visitors = subprocess.Popen(words, cwd=ROOT)
+    steps = {}
     try:
-        deployed = [server.live()[0]]
-        for number in range(1, RELEASES + 1):
-            before = "It works." if number == 1 else f"Release {number - 1}."
-            change(server, INDEX, before, f"Release {number}.")
-            server.apply()
-            deployed.append(server.live()[0])
-        server.pillar(PILLAR % ("systemd", SOURCE, "120s"))
+        gunicorn = server.live()
+        put_pillar(server, "uwsgi")
+        server.apply()
+        steps["changed"] = speaks(server)
+        uwsgi = server.live()
+        server.call("django.rollback", "guestbook")
+        assert server.live() == gunicorn
+        steps["rolled back"] = speaks(server)
+        steps["healthy"] = server.call("django.health", "guestbook")
+        server.apply()
+        steps["settled"] = speaks(server)
+        server.call("django.release_allow", "guestbook")
+        server.apply()
+        assert server.live() == uwsgi
+        steps["again"] = speaks(server)
+        change(server, INDEX, "It works.", "Release 1.")
+        server.apply()
+        put_pillar(server, "uwsgi", manager="systemd")
+        server.apply()
+        put_pillar(server, "gunicorn", manager="systemd")
+        server.apply()
+        steps["back"] = speaks(server)
+        put_pillar(server, "uwsgi", manager="systemd")
         server.apply()
     finally:
         visitors.send_signal(signal.SIGTERM)
         visitors.wait(300)
-    report = json.loads(path.read_text())
-    assert report["failed"] == []
-    assert report["mixed"] == []
-    assert report["requests"] >= REQUESTS, report["kinds"]
-    assert set(report["kinds"]) == {"keep-alive", "new connection", "post", "slow"}
-    assert len(set(deployed)) == RELEASES + 1
+    return {**json.loads(path.read_text()), "steps": steps}
+
+
+def test_no_request_is_dropped(server, seen):
+    assert seen["failed"] == []
+    assert seen["mixed"] == []
+    assert seen["requests"] >= REQUESTS, seen["kinds"]
+    assert set(seen["kinds"]) == {"keep-alive", "new connection", "post", "slow"}
+    assert len(seen["releases"]) > 2
     rows = server.psql("SELECT name FROM guestbook_entry WHERE name LIKE 'load %'", "guestbook")
-    assert sorted(rows) == sorted(report["posted"])
+    assert sorted(rows) == sorted(seen["posted"])
 
 
-def test_nothing_restarts_by_itself(server):
+def test_nginx_follows_the_server(seen):
+    uwsgi, http = ("uwsgi", ["web.uwsgi"]), ("http", ["web.sock"])
+    assert seen["steps"] == {
+        "changed": uwsgi,
+        "rolled back": ("uwsgi", ["web.sock"]),  # it finds the other link until the next run
+        "healthy": {"healthy": True, "problem": None},
+        "settled": http,
+        "again": uwsgi,
+        "back": http,
+    }
+
+
+def test_uwsgi_has_a_unix_socket_only(server, seen):
+    assert server.call("django.health", "guestbook") == {"healthy": True, "problem": None}
+    assert "uwsgi" not in server.run("ss -Hltnp").stdout
+
+
+def test_nothing_restarts_by_itself(server, seen):
     """After the change of process managers there is nothing left to do, and no unit comes back."""
     asked = "systemctl list-units --plain --no-legend 'guestbook.web.*' | cut -d' ' -f1"
     (unit,) = server.run(["sh", "-c", asked]).stdout.split()
@@ -88,9 +139,9 @@ def test_nothing_restarts_by_itself(server):
     assert "NRestarts=0" in main
 
 
-def test_start_that_hangs_leaves_the_old_release_serving(server):
+def test_start_that_hangs_leaves_the_old_release_serving(server, seen):
     before = server.live()
-    server.pillar(PILLAR % ("systemd", SOURCE, "10s"))
+    put_pillar(server, "uwsgi", manager="systemd", timeout="10s")
     with no_failed_request(server):
         change(server, "config/wsgi.py", "import os\n", "import os, time\ntime.sleep(600)\n")
         outcome = server.apply(check=False)

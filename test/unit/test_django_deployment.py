@@ -198,13 +198,21 @@ def speak_uwsgi(deployment, instance):
     deployment.layout.save_instance_record(instance, definitions={"web": web})
 
 
-def test_a_server_that_nginx_does_not_speak_with_is_not_gone_back_to(deployment):
+def test_a_server_of_another_protocol_is_gone_back_to(deployment):
     served(deployment, FIRST, SECOND, THIRD)
     speak_uwsgi(deployment, SECOND)
-    with pytest.raises(StepError, match=f"Instance {SECOND} does not speak with Nginx"):
-        django_rollback.choose(deployment)
-    speak_uwsgi(deployment, THIRD)
     assert django_rollback.choose(deployment) == SECOND
+
+
+def test_a_switch_leaves_one_link_for_nginx(deployment):
+    served(deployment, FIRST, SECOND)
+    speak_uwsgi(deployment, SECOND)
+    http, uwsgi = deployment.layout.sockets["http"], deployment.layout.sockets["uwsgi"]
+    for instance, link, other in ((FIRST, http, uwsgi), (SECOND, uwsgi, http)):
+        links = django_step_switch.links(deployment, instance)
+        assert links[0] == (link, str(deployment.layout.instance_socket(instance)))
+        assert links[1] == (other, None)
+        assert [path.name for path, _ in links[2:]] == ["current", "live"]
 
 
 def test_nginx_speaks_what_the_live_instance_does(failed):

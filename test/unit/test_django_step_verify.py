@@ -10,7 +10,7 @@ from django_deployment import StepError
 from django_layout import Layout
 from django_running import Process
 
-NAMES = "root releases venvs instances shared static media current socket run log cache"
+NAMES = "root releases venvs instances shared static media current socket uwsgi_socket run log cache"
 INSTANCE = "aaaaaaaaaaaa-bbbbbbbbbbbb"
 PROGRAM = f"shop.web.{INSTANCE}"
 

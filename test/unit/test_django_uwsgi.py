@@ -101,6 +101,15 @@ def test_no_timeout_and_a_project_that_is_loaded_once():
     assert not [word for word in words if word.startswith(("--harakiri", "--lazy", "--max"))]
 
 
+@pytest.mark.parametrize("limit, wanted", [("128\n", 128), ("4096\n", 1024), (None, 1024)])
+def test_no_more_may_wait_than_the_kernel_lets(tmp_path, monkeypatch, limit, wanted):
+    """uWSGI does not start otherwise."""
+    if limit:
+        (tmp_path / "somaxconn").write_text(limit)
+    monkeypatch.setattr(django_uwsgi, "SOMAXCONN", tmp_path / "somaxconn")
+    assert f"--listen={wanted}" in django_uwsgi.argv(APP, "shop.wsgi:application", NAMES)
+
+
 def test_process_is_known_to_speak_it():
     project = {
         "name": "shop",
