@@ -1,4 +1,4 @@
-"""The example site under uWSGI: releases, other servers, another process manager, a hanging start."""
+"""The example site under uWSGI: other servers, releases, another manager, a hanging start."""
 
 import json
 import signal

@@ -10,7 +10,8 @@ import pytest
 
 @pytest.fixture
 def layout(tmp_path):
-    names = "releases venvs instances shared static media current socket uwsgi_socket run log cache".split()
+    names = "releases venvs instances shared static media current run log cache".split()
+    names += ["socket", "uwsgi_socket"]
     return django_layout.Layout({"root": tmp_path, **{name: tmp_path / name for name in names}})
 
 

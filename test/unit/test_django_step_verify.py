@@ -10,7 +10,8 @@ from django_deployment import StepError
 from django_layout import Layout
 from django_running import Process
 
-NAMES = "root releases venvs instances shared static media current socket uwsgi_socket run log cache"
+NAMES = "root releases venvs instances shared static media current run log cache"
+LINKS = "socket uwsgi_socket"
 INSTANCE = "aaaaaaaaaaaa-bbbbbbbbbbbb"
 PROGRAM = f"shop.web.{INSTANCE}"
 
@@ -18,7 +19,7 @@ PROGRAM = f"shop.web.{INSTANCE}"
 @pytest.fixture
 def deployment(tmp_path, monkeypatch):
     """A project whose web process is number 10 of a table that tests may change."""
-    layout = Layout({name: str(tmp_path / name) for name in NAMES.split()})
+    layout = Layout({name: str(tmp_path / name) for name in f"{NAMES} {LINKS}".split()})
     layout.instance(INSTANCE).mkdir(parents=True)
     venv = str(layout.venvs / "v1")
     layout.save_instance_record(INSTANCE, release="aaaaaaaaaaaa", venv=venv)
