@@ -15,6 +15,7 @@ import django_uwsgi
 
 LAUNCHER = "/usr/local/lib/django-formula/with-environment"
 GUNICORN_CONFIG = "gunicorn.conf.py"  # in the folder of the instance
+CLOSING_SECONDS = 5  # for closing websockets, as Gunicorn's configuration has it
 _PROGRAM = re.compile(
     r"(?P<project>[^.]+)\.(?P<process>[^.]+)\.(?P<instance>[0-9a-f]{12}-[0-9a-f]{12})"
 )
@@ -90,7 +91,7 @@ def gunicorn_argv(app, module, names, folder):
         f"--worker-class={app['worker_class']}",
         f"--threads={app['threads']}",
         f"--timeout={app['timeout']}",
-        f"--graceful-timeout={app['graceful_timeout']}",
+        f"--graceful-timeout={_graceful_seconds(app)}",
         "--worker-tmp-dir=/dev/shm",  # a heartbeat file must not wait for a disk
         "--umask=7",
         "--error-logfile=-",
@@ -105,6 +106,11 @@ def gunicorn_argv(app, module, names, folder):
         argv.append("--preload")
     argv += [django_references.expand_text(option, names) for option in app["options"]]
     return [*argv, module]
+
+
+def _graceful_seconds(app):
+    """How long (s) an application server may take to stop by itself."""
+    return app["graceful_timeout"] + (CLOSING_SECONDS if app["asgi"] else 0)
 
 
 def environments(project):
@@ -165,7 +171,7 @@ def definitions(project, record, names, folder):
             "directory": names["path.project"],
             "startsecs": 1,
             "stopsignal": "TERM",
-            "stopwaitsecs": app["graceful_timeout"] + 5,
+            "stopwaitsecs": _graceful_seconds(app) + 5,
             "stdout_logfile": f"{names['path.log']}/web.log",
             # The socket's folder gives it the web server's group, which must be able to connect.
             "umask": "007",

@@ -33,6 +33,7 @@ FORMATS = {
     "yml": "yaml",
 }
 SECRET_KEY = {"generate": 64, "format": "letters", "export": False}
+LONG = 3600  # seconds that a request or a silent websocket may take, where nothing says less
 PASSWORD = {"generate": 32, "format": "letters", "export": False}
 
 
@@ -170,6 +171,8 @@ def _python(given, fleet):
         wanted = [("gunicorn", app["version"])]
         if app["asgi"] and not app["worker_class"]:
             wanted += [("uvicorn", app["uvicorn_version"]), ("uvicorn-worker", None)]
+            if given["web"]["websocket"]:
+                wanted.append(("websockets", None))  # without one, Uvicorn refuses them
         for package, version in wanted:
             if package not in named and (version or package != "gunicorn"):
                 packages.append(f"{package}=={version}" if version else package)
@@ -275,7 +278,8 @@ def _web(given, front, app):
     https = web["https"]
     web["https"] = bool(web["tls"]) if https is None else https
     web["tls"] = web["tls"] or {}
-    web["read_timeout"] = web["read_timeout"] or (app["timeout"] or 3600) + 5
+    longest = LONG if web["websocket"] or not app["timeout"] else app["timeout"]
+    web["read_timeout"] = web["read_timeout"] or longest + 5
     web["port"], web["tls_port"] = front["port"], front["tls_port"]
     web["locations"] = {
         path: {key: value for key, value in entry.items() if value is not None}

@@ -47,6 +47,9 @@ def derived(given, project):
     if search:
         result["PYTHONPATH"] = ":".join(search)
     engine = project["databases"]["default"]["engine"]
+    if project["app"]["asgi"]:
+        # Each request has a thread of its own there, with which a connection that is kept is lost.
+        result["CONN_MAX_AGE"] = "0"
     if engine != "none":
         result["DATABASE_URL"] = "@{database.url}"
         result["DATABASE_NAME"] = "@{database.name}"

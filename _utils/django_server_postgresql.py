@@ -5,6 +5,8 @@ import re
 import django_queue
 import django_tuning
 
+ASGI_REQUESTS = 10  # for which a worker is reckoned to hold a connection each
+
 
 def configuration(fleet, host, hosts, projects, system):
     """What PostgreSQL's files say and which databases it has (dict); empty without a database."""
@@ -76,7 +78,8 @@ def connections(projects, clients):
     for project in projects.values():
         app = project["app"]
         is_threaded = app["server"] == "uwsgi" or app["worker_class"] == "gthread"
-        need += app["workers"] * (app["threads"] if is_threaded else 1)
+        at_once = ASGI_REQUESTS if app["asgi"] else app["threads"] if is_threaded else 1
+        need += app["workers"] * at_once
         for process in project["processes"].values():
             need += process["count"] * django_queue.jobs(process)
     return max(100, -(-(need * max(clients, 1) + 20) // 10) * 10)

@@ -67,16 +67,21 @@ def _differences(deployment, instance, name, definition):
     programs = django_programs.settled(deployment, name, START_SECONDS)
     others = [
         other
-        for other in programs
-        if other != name and django_programs.parsed(deployment, other)[0] == "web"
+        for other, program in programs.items()
+        if other != name
+        and not program["leaving"]
+        and django_programs.parsed(deployment, other)[0] == "web"
     ]
     changes = {}
     files = django_host_files.differing(deployment, instance)
     if files:
         changes["files"] = sorted(files)
     path = deployment.layout.instance_socket(instance)
-    running = programs.get(name, {}).get("running") and not deployment.manager.differs(
-        name, definition
+    found = programs.get(name, {})
+    running = (
+        found.get("running")
+        and not found["leaving"]
+        and not deployment.manager.differs(name, definition)
     )
     health = {**deployment.health_of(instance), "timeout": START_SECONDS}
     problem = django_health.wait(path, health) if running else None
@@ -123,6 +128,9 @@ def _await(deployment, instance, name, definition, restart):
 def _start(deployment, instance, name, definition):
     path = deployment.layout.instance_socket(instance)
     before = django_programs.claim_log(deployment, definition)
+    if deployment.manager.programs().get(name, {}).get("leaving"):
+        # Gone back to while its websockets were still open: who serves cannot wait for them.
+        deployment.manager.discard(name)
     try:
         deployment.manager.start(name, definition)
         reason = django_health.wait(
@@ -147,7 +155,12 @@ def _retire(deployment, name):
     deadline = time.monotonic() + DRAIN_SECONDS
     while _waiting(path) and time.monotonic() < deadline:
         time.sleep(0.05)
-    deployment.manager.stop(name, django_programs.stop_seconds(deployment, name))
+    if deployment.project["web"]["websocket"]:
+        # Open websockets may stay a while, for which no run should wait.
+        deployment.manager.dismiss(name)
+        deployment.dismissed.add(name)
+    else:
+        deployment.manager.stop(name, django_programs.stop_seconds(deployment, name))
     pathlib.Path(path).unlink(missing_ok=True)
 
 

@@ -6,7 +6,9 @@ Visitors of the example site, at a steady pace, each of whose answers is looked 
 Runs until SIGTERM and MINIMUM requests, at most ten minutes, and then writes what was seen to the
 file REPORT, as JSON: ``requests``, ``failed`` (kind, moment and reason), ``mixed`` (answers whose
 code is not of the release that they name), ``releases`` that answered, ``posted`` names, ``kinds``
-with the number of requests and the longest wait (s) of each.
+with the number of requests and the longest wait (s) of each, ``reopened``: how many idle
+connections the site had closed by the time that they were used again. Nginx does so when it is
+reloaded; browsers open another then, and so do these visitors.
 With LEISURE (int) visitors leave that many times as long between two requests.
 """
 
@@ -35,6 +37,7 @@ class Site:
         self.over = False
         self.requests = 0
         self.report = {"failed": [], "mixed": [], "releases": [], "posted": [], "kinds": {}}
+        self.report["reopened"] = 0
 
     def seen(self, kind, started, problem=None):
         """Count a request."""
@@ -57,12 +60,23 @@ class Site:
 class Connection:
     """A connection of HTTP/1.1."""
 
-    def __init__(self, address):
-        self.address = address
+    def __init__(self, site):
+        self.address, self.report = site.address, site.report
         self.reader = self.writer = None
 
     async def ask(self, method, path, headers=(), body=b"", keep=False):
         """A request and its answer: status, headers (list of pairs), body (bytes)."""
+        if self.writer is not None and method == "GET":
+            try:
+                return await self._ask(method, path, headers, body, keep)
+            except (ConnectionError, asyncio.IncompleteReadError) as error:
+                if getattr(error, "partial", b""):
+                    raise
+                self.report["reopened"] += 1
+                self.close()
+        return await self._ask(method, path, headers, body, keep)
+
+    async def _ask(self, method, path, headers, body, keep):
         if self.writer is None:
             self.reader, self.writer = await asyncio.open_connection(self.address, 80)
         lines = [
@@ -103,7 +117,7 @@ class Connection:
 
 async def visit(site, kind, pause):
     """A visitor of a kind, until the end."""
-    connection = Connection(site.address)
+    connection = Connection(site)
     while not site.over:
         started = time.monotonic()
         try:

@@ -81,6 +81,7 @@ def test_enough_was_asked(seen):
 
 def test_no_request_failed(seen):
     assert seen["failed"] == []
+    assert seen["reopened"] == 0, "nor is a connection closed"
 
 
 def test_no_answer_was_of_two_releases(seen):

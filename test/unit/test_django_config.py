@@ -207,6 +207,10 @@ def test_entry_point(resolve_project, keys, module):
             {"app": {"asgi": True, "module": "a.asgi"}},
             ["gunicorn==27.0.1", "uvicorn==0.54.0", "uvicorn-worker"],
         ),
+        (
+            {"app": {"asgi": True, "module": "a.asgi"}, "web": {"websocket": True}},
+            ["gunicorn==27.0.1", "uvicorn==0.54.0", "uvicorn-worker", "websockets"],
+        ),
         ({"app": {"server": "command", "command": "run @{socket}"}}, []),
         ({"app": {"server": "uwsgi"}}, ["pyuwsgi==2.0.30.post1"]),
         ({"app": {"server": "uwsgi", "uwsgi_version": "2.0.30"}}, ["pyuwsgi==2.0.30"]),

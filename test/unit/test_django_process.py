@@ -29,6 +29,7 @@ APP = {
     "threads": 2,
     "timeout": 30,
     "graceful_timeout": 20,
+    "asgi": False,
     "max_requests": 0,
     "preload": False,
     "options": [],
