@@ -49,6 +49,13 @@ def choose(deployment, wanted=None):
     if damage:
         release = layout.release_of(others[0])
         raise StepError(f"Release {release} cannot serve: {damage}. Nothing was changed; {known}")
+    by_apache = deployment.project["web"]["server"] == "apache"
+    if by_apache and deployment.protocol(others[0]) != deployment.protocol(live):
+        raise StepError(
+            f"Apache does not speak with instance {others[0]} as with the live one, since its "
+            "app:server is another. Nothing was changed; put that server and the source of "
+            "old into the pillar and apply it"
+        )
     return others[0]
 
 

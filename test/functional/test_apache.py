@@ -15,6 +15,7 @@ import time
 import pytest
 from rendering import Rendering, grains
 from test_nginx import (  # noqa: F401 - the tests are asked of Apache, by its own fixtures
+    LINKS,
     MEAN,
     PROJECT,
     Application,
@@ -118,7 +119,7 @@ def running(minion_opts, root, project, application=Application):
     (shop / "shared/media").mkdir(parents=True)
     server = UnixServer(str(root / "first.sock"), application)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    (shop / "web.sock").symlink_to(root / "first.sock")
+    (shop / LINKS[application]).symlink_to(root / "first.sock")
     apache = subprocess.Popen(
         [APACHE, "-DFOREGROUND", "-f", config], stderr=subprocess.PIPE, text=True
     )

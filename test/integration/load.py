@@ -63,6 +63,7 @@ class Connection:
     def __init__(self, site):
         self.address, self.report = site.address, site.report
         self.reader = self.writer = None
+        self.heard = False  # the head of an answer
 
     async def ask(self, method, path, headers=(), body=b"", keep=False):
         """A request and its answer: status, headers (list of pairs), body (bytes)."""
@@ -70,7 +71,7 @@ class Connection:
             try:
                 return await self._ask(method, path, headers, body, keep)
             except (ConnectionError, asyncio.IncompleteReadError) as error:
-                if getattr(error, "partial", b""):
+                if self.heard or getattr(error, "partial", b""):
                     raise
                 self.report["reopened"] += 1
                 self.close()
@@ -86,8 +87,10 @@ class Connection:
             *(f"{name}: {value}" for name, value in headers),
             *([f"Content-Length: {len(body)}"] if body else []),
         ]
+        self.heard = False
         self.writer.write("\r\n".join([*lines, "", ""]).encode() + body)
         head = (await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        self.heard = True
         found = [line.split(": ", 1) for line in head[1:] if line]
         names = {name.lower(): value for name, value in found}
         if "content-length" in names:

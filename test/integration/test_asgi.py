@@ -176,16 +176,6 @@ def test_a_new_websocket_reaches_the_new_release(seen):
     assert seen["back"] == f"{seen['deployed'][-1]} hello", "after a rollback, too"
 
 
-def test_what_is_open_is_not_silenced_by_nginx(server):
-    """Both sides say nothing for a while."""
-    websocket = Websocket(server.host.address, PATH)
-    time.sleep(3)
-    assert websocket.ask("still there").endswith(" still there")
-    websocket.end()
-    site = server.host.read("/etc/nginx/django.d/guestbook.conf")
-    assert "proxy_read_timeout 3605s;" in site
-
-
 def test_strangers_are_refused(server):
     with pytest.raises(Refused):
         Websocket(server.host.address, "/static/")

@@ -642,6 +642,28 @@ def test_postgresql_memory_stays_within_what_there_is():
 def test_enough_connections_for_all_workers(resolve):
     project = {"shop": {"source": SOURCE, "app": {"workers": 60, "threads": 4}}}
     assert resolve({"projects": project})["postgresql"]["settings"]["max_connections"] == 260
+    project["shop"]["app"] = {"workers": 60, "asgi": True, "module": "shop.asgi"}
+    assert resolve({"projects": project})["postgresql"]["settings"]["max_connections"] == 620
+
+
+def test_asgi_keeps_no_database_connection(resolve_project):
+    project = resolve_project(app={"asgi": True, "module": "shop.asgi"})["projects"]["shop"]
+    assert project["environment"]["CONN_MAX_AGE"] == "0"
+    assert "CONN_MAX_AGE" not in resolve_project()["projects"]["shop"]["environment"]
+
+
+@pytest.mark.parametrize(
+    ("app", "web", "seconds"),
+    [
+        ({"timeout": "2m"}, {}, 125),
+        ({"timeout": "0s"}, {}, 3605),
+        ({"timeout": "2m"}, {"websocket": True}, 3605),
+        ({"timeout": "2m"}, {"websocket": True, "read_timeout": "5m"}, 300),
+    ],
+)
+def test_how_long_nginx_waits(resolve_project, app, web, seconds):
+    found = resolve_project(app=app, web=web)["projects"]["shop"]
+    assert found["web"]["read_timeout"] == seconds
 
 
 @pytest.mark.parametrize(

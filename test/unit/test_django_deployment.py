@@ -198,9 +198,14 @@ def speak_uwsgi(deployment, instance):
     deployment.layout.save_instance_record(instance, definitions={"web": web})
 
 
-def test_a_server_of_another_protocol_is_gone_back_to(deployment):
+def test_a_server_of_another_protocol_is_gone_back_to_behind_nginx(deployment):
     served(deployment, FIRST, SECOND, THIRD)
     speak_uwsgi(deployment, SECOND)
+    assert django_rollback.choose(deployment) == SECOND
+    deployment.project["web"]["server"] = "apache"
+    with pytest.raises(StepError, match=f"Apache does not speak with instance {SECOND}"):
+        django_rollback.choose(deployment)
+    speak_uwsgi(deployment, THIRD)
     assert django_rollback.choose(deployment) == SECOND
 
 

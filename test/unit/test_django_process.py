@@ -145,6 +145,13 @@ def test_web_process_reads_its_environment_from_the_instance():
     assert (web["user"], web["stopwaitsecs"]) == ("shop", 25)
 
 
+def test_websockets_have_time_to_be_closed():
+    """Gunicorn waits, and its process manager for it, a little longer than they may stay open."""
+    web = definitions(app={**APP, "asgi": True})["web"]
+    assert "--graceful-timeout=25" in web["command"]
+    assert web["stopwaitsecs"] == 30
+
+
 @pytest.mark.parametrize("found", ["shop.wsgi", "shop.wsgi:application"])
 def test_entry_point_is_what_the_release_has_unless_the_pillar_names_one(found):
     record = {"wsgi": found}

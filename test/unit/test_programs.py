@@ -1,5 +1,6 @@
 """The formula's own programs: launcher, timers' runner, django-manage, Gunicorn's hook."""
 
+import asyncio
 import fcntl
 import json
 import os
@@ -232,6 +233,64 @@ def test_asgi_applications_are_left_alone(workers):
         """Nothing."""
 
     assert initialised(types.SimpleNamespace(), application) is application
+
+
+@pytest.fixture
+def uvicorn(monkeypatch):
+    """Stand-ins for what the hook knows of Uvicorn."""
+
+    class Protocol:
+        def __init__(self):
+            self.transport, self.told = types.SimpleNamespace(is_closing=lambda: False), 0
+
+        def shutdown(self):
+            self.told += 1
+
+    made = types.ModuleType("uvicorn")
+    made.Config = type("Config", (), {"ws": "auto"})
+    auto = types.ModuleType("uvicorn.protocols.websockets.auto")
+    auto.AutoWebSocketsProtocol = Protocol
+    for name, module in (
+        ("uvicorn", made),
+        ("uvicorn.protocols", types.ModuleType("uvicorn.protocols")),
+        ("uvicorn.protocols.websockets", types.ModuleType("uvicorn.protocols.websockets")),
+        ("uvicorn.protocols.websockets.auto", auto),
+    ):
+        monkeypatch.setitem(sys.modules, name, module)
+    return made, auto
+
+
+def uvicorn_worker(uvicorn, seconds):
+    """A worker whose server may take so long to stop."""
+    cfg = types.SimpleNamespace(graceful_timeout=seconds)
+    return types.SimpleNamespace(config=uvicorn[0].Config(), cfg=cfg)
+
+
+def test_websockets_are_closed_late(workers, uvicorn):
+    worker = uvicorn_worker(uvicorn, 5.3)
+    initialised(worker, None)
+
+    async def stop():
+        early, gone = worker.config.ws(), worker.config.ws()
+        gone.transport.is_closing = lambda: True
+        early.shutdown()
+        gone.shutdown()
+        told = early.told
+        await asyncio.sleep(0.6)
+        return told, early.told, gone.told
+
+    assert asyncio.run(stop()) == (0, 1, 0)
+
+
+def test_websockets_of_another_kind_are_left_alone(workers, uvicorn):
+    worker = uvicorn_worker(uvicorn, 30)
+    worker.config.ws = "none"
+    initialised(worker, None)
+    assert worker.config.ws == "none"
+    uvicorn[1].AutoWebSocketsProtocol = None
+    worker = uvicorn_worker(uvicorn, 30)
+    initialised(worker, None)
+    assert worker.config.ws == "auto"
 
 
 def test_any_callable_can_be_an_application(workers):
