@@ -3,6 +3,7 @@
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from test import proven
 from test.hosts import boot
 
 from .machines import SITE, ensure
@@ -28,6 +29,12 @@ class ByHost(LoadScopeScheduling):
 def pytest_xdist_make_scheduler(config, log):
     """Called by pytest-xdist once, where tests run in parallel."""
     return ByHost(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    """Called by pytest once; what each test proves is kept in the report."""
+    for item in items:
+        item.user_properties += map(proven.property_of, item.iter_markers(proven.MARKER))
 
 
 @pytest.fixture(scope="module")
