@@ -3,7 +3,9 @@ What is proven on real hosts: a row for each marker ``proves`` in an integration
 
 .. code-block:: python
 
-    pytestmark = pytest.mark.proves("database server", "MariaDB", "a site reads and writes", on=["Debian 12"])
+    pytestmark = pytest.mark.proves(
+        "database server", "MariaDB", "a site reads and writes", on=["Debian 12"]
+    )
 
 The markers are the only list there is: docs/proven.md is written from them (``docs/generate``), and
 ``test/run integration`` looks up in its report whether the tests of each row ran and passed.
@@ -38,9 +40,9 @@ HEAD = """\
 
 # What is proven
 
-Each row is shown by tests on real hosts: fresh Debian with its own kernel namespaces, apt, addresses and,
-where nothing else is said, systemd. `test/run integration` without further words runs them all, says which rows
-its tests have shown, and fails where one is missing. Nothing else is claimed to be proven.
+Each row is shown by tests on hosts of their own: a fresh Debian with its own address, real apt and
+pip and, where nothing else is said, systemd. `test/run integration` without further words runs them
+all, says which rows its tests have shown, and fails where one is missing.
 """
 
 
@@ -102,8 +104,8 @@ def table(rows, rendered_only):
             parts.append("\n".join([f"## {area[0].upper()}{area[1:]}\n", head, *lines]) + "\n")
     names = " and ".join(rendered_only)
     parts.append(
-        f"## Rendered only\n\n{names}: every state is rendered under their grains in each run of the"
-        " tests.\nNothing has been run there, so no row of this page is about them.\n"
+        f"## Rendered only\n\n{names}: every state is rendered under their grains by the tests.\n"
+        "Nothing has been run there, so no row of this page is about them.\n"
     )
     return "\n".join(parts)
 

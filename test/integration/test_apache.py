@@ -15,7 +15,15 @@ from .server import ROOT, Server, put_checkout
 
 RELEASES = 2
 REQUESTS = 500
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [
+    pytest.mark.timeout(600),
+    pytest.mark.proves(
+        "front door",
+        "Apache before Gunicorn",
+        "releases under load, no request dropped, no reload",
+        on=["Debian 12"],
+    ),
+]
 PILLAR = """\
 django:
   projects:

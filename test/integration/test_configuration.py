@@ -6,6 +6,13 @@ import pytest
 
 from .guestbook import ROOT, SOURCE, develop, restore
 
+pytestmark = pytest.mark.proves(
+    "releases",
+    "what a pillar says of a project",
+    "locks, rendered files, fixtures, build steps, deploy keys",
+    on=["Debian 12"],
+)
+
 SECRET = "canary0with 'quotes\" and % and \\ and ünïcode"
 FILES = {
     "config/rendered.py": "VALUE = ",

@@ -24,7 +24,15 @@ from .faults import (
 from .guestbook import ROOT, SOURCE, no_failed_request, whoami
 from .machines import SITE, ensure
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [
+    pytest.mark.timeout(900),
+    pytest.mark.proves(
+        "faults",
+        "services that fail",
+        "database, cache, registry, disk, lost records: the old release serves, a run mends all",
+        on=["Debian 12"],
+    ),
+]
 
 PROJECT_TASK = r"bin/python', '-'\]"
 

@@ -16,6 +16,21 @@ from test.hosts import boot
 from .machines import ensure
 from .server import PILLAR, ROOT, Browser, Server, copy, picture, put_checkout
 
+pytestmark = [
+    pytest.mark.proves(
+        "one server",
+        "PostgreSQL, Redis, Gunicorn, Supervisord, Nginx",
+        "one command from a bare server to a site that is used, then nothing left to do",
+        on=["Debian 12", "Debian 13", "Debian 12 without systemd"],
+    ),
+    pytest.mark.proves(
+        "processes",
+        "systemd units",
+        "the same first run with systemd in Supervisord's place",
+        on=["Debian 12"],
+    ),
+]
+
 MESSAGE = "Grüße aus dem Test & <more>"
 KINDS = {
     "bookworm": {"image": "bookworm"},

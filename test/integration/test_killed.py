@@ -25,7 +25,15 @@ from .faults import (
 from .guestbook import ROOT, no_failed_request, whoami
 from .machines import SITE, ensure
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [
+    pytest.mark.timeout(900),
+    pytest.mark.proves(
+        "faults",
+        "killed runs and power cuts",
+        "killed before each thing a release does: visitors notice nothing, the next run goes on",
+        on=["Debian 12"],
+    ),
+]
 
 # Not fit to be done twice in the same tree; a part of it is done by a child of its own.
 BUILD = {"build": "mkdir built && (sleep 0.6; mkdir built/late) && mv built/late built/done"}

@@ -16,7 +16,15 @@ from .server import ROOT, Server, put_checkout
 RELEASES = 10
 ROLLBACKS_AFTER = (3, 6, 9)
 REQUESTS = 50_000
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [
+    pytest.mark.timeout(900),
+    pytest.mark.proves(
+        "application server",
+        "Gunicorn behind Nginx",
+        "ten releases and three rollbacks under load by each process manager, no request dropped",
+        on=["Debian 12"],
+    ),
+]
 PILLAR = """\
 django:
   process_manager: %s

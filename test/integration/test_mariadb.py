@@ -8,6 +8,13 @@ from .guestbook import SOURCE, develop
 from .machines import ensure
 from .server import Browser, Server, put_checkout
 
+pytestmark = pytest.mark.proves(
+    "database server",
+    "MariaDB",
+    "a site reads and writes; drift is mended, locks have limits, two runs migrate once",
+    on=["Debian 12"],
+)
+
 PILLAR = f"""\
 django:
   projects:

@@ -8,6 +8,13 @@ import pytest
 
 from .guestbook import ROOT, SOURCE, Visitors, change, develop, no_failed_request, restore
 
+pytestmark = pytest.mark.proves(
+    "releases",
+    "migrations",
+    "risks told and refused, late ones after the switch, limits for locks, once for five at a time",
+    on=["Debian 12"],
+)
+
 MIGRATIONS = f"{SOURCE}/guestbook/migrations"
 PILLAR = """\
 django:

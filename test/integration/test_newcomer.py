@@ -9,6 +9,13 @@ import pytest
 from .guestbook import ROOT as GUESTBOOK
 from .server import CHECKOUT, ROOT, SECRETS
 
+pytestmark = pytest.mark.proves(
+    "one server",
+    "startproject",
+    "what a new project lacks is told, then it is served; pip, interpreters, an encrypted pillar",
+    on=["Debian 12"],
+)
+
 SHOP = "/srv/src/shop"
 FIVE_LINES = f"""\
 django:

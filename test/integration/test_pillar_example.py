@@ -6,6 +6,10 @@ import pytest
 
 from .server import CHECKOUT, ROOT, Browser
 
+pytestmark = pytest.mark.proves(
+    "one server", "pillar.example", "every key at once, applied as it stands", on=["Debian 12"]
+)
+
 DOMAIN = "guestbook.example.org"
 
 

@@ -13,6 +13,13 @@ from test.hosts import boot
 from .machines import ensure
 from .server import Browser, Server, picture, put_checkout
 
+pytestmark = pytest.mark.proves(
+    "projects",
+    "Wagtail and pretalx",
+    "real products from PyPI by pillar alone, with worker and timer",
+    on=["Debian 12"],
+)
+
 WAGTAIL = "7.0.3"
 PRETALX = "2025.2.2"
 PNG = picture()

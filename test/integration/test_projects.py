@@ -7,6 +7,13 @@ import pytest
 
 from .server import CHECKOUT, Browser
 
+pytestmark = pytest.mark.proves(
+    "projects",
+    "several projects on one host",
+    "apart from each other in files, database, Redis and processes",
+    on=["Debian 12"],
+)
+
 PROJECTS = ("guestbook", "second", "third")
 PILLAR = f"""\
 django:

@@ -9,6 +9,13 @@ from test.hosts import boot
 from .machines import ensure
 from .server import Server, put_checkout
 
+pytestmark = pytest.mark.proves(
+    "workers and schedulers",
+    "Celery, beat, django-rq",
+    "jobs before, over and after a release are done once; the broker's restart loses none",
+    on=["Debian 12"],
+)
+
 SOURCE = "/srv/src/shop"
 BROKER = "redis-server@shop_broker"
 PILLAR = f"""\

@@ -7,6 +7,10 @@ from test.hosts import boot
 from .machines import ensure
 from .server import CHECKOUT, PILLAR, Server, put_checkout
 
+pytestmark = pytest.mark.proves(
+    "faults", "mistakes in the pillar", "told all at once before anything changes", on=["Debian 12"]
+)
+
 VALID = """\
 django:
   projects:

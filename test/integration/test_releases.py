@@ -10,6 +10,13 @@ import pytest
 
 from .guestbook import ROOT, SOURCE, change, develop, no_failed_request, restore, whoami
 
+pytestmark = pytest.mark.proves(
+    "releases",
+    "new releases",
+    "live without a failed request, or the old one serves on",
+    on=["Debian 12"],
+)
+
 PILLAR = """\
 django:
   projects:

@@ -11,6 +11,13 @@ from .guestbook import INDEX, ROOT, SOURCE, change, develop, no_failed_request, 
 from .machines import SITE, ensure
 from .server import Server, put_checkout
 
+pytestmark = pytest.mark.proves(
+    "releases",
+    "rollback, refusals, scaling",
+    "back within a run and for good; workers finish their jobs, by each process manager",
+    on=["Debian 12"],
+)
+
 WORK = f"{ROOT}/shared/work"
 PILLAR = """\
 django:

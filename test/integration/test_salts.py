@@ -7,6 +7,10 @@ from test.hosts import boot
 from .machines import ensure
 from .server import Server, put_checkout
 
+pytestmark = pytest.mark.proves(
+    "Salt", "Salt that is there already", "used as it is, 3006.29 too", on=["Debian 12"]
+)
+
 OLDEST = "3006.29"
 UV = "/opt/django-formula/uv/bin/uv"
 

@@ -6,6 +6,13 @@ import pytest
 
 from .server import CHECKOUT
 
+pytestmark = pytest.mark.proves(
+    "projects",
+    "secrets",
+    "found in no output, log, cache, process list or file that others read",
+    on=["Debian 12"],
+)
+
 CANARIES = {
     "key": "canary0key0" + "k" * 50,
     "database": "canary0database0'\"$%\\@:/",

@@ -6,6 +6,10 @@ import pytest
 
 from .server import CHECKOUT
 
+pytestmark = pytest.mark.proves(
+    "releases", "archives", "whole ones are served, harmful ones refused", on=["Debian 12"]
+)
+
 PORT = 8099
 URL = f"http://127.0.0.1:{PORT}"
 PROJECT = """\

@@ -4,6 +4,13 @@ import re
 
 import pytest
 
+pytestmark = pytest.mark.proves(
+    "one server",
+    "another size of machine",
+    "workers and memory settings follow cores and memory",
+    on=["Debian 12"],
+)
+
 GRAINS = "/etc/salt/grains"
 ROOT = "/srv/django/guestbook"
 
