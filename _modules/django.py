@@ -11,6 +11,7 @@ argument, an answer or a log.
 import django_access
 import django_config
 import django_live
+import django_project_files
 import django_secrets
 import django_step_build
 import django_step_check
@@ -76,7 +77,8 @@ def live(project):
     command line of its management commands, its timers as lines of cron, its locations in Nginx.
     All of it refers to the live release by links. While another release than the pillar's is held
     to, it is what belongs to that one. And ``protocol``, http or uwsgi: what the process speaks
-    that serves, or that would after this run where nothing but a test is wanted.
+    that serves, or that would after this run where nothing but a test is wanted. And
+    ``body_limits``: the largest request bodies, ``{bytes: in words}``.
 
     CLI Example:
 
@@ -88,7 +90,8 @@ def live(project):
     deployment = _access().deployment(project, test=bool(__opts__.get("test")))
     if deployment.hold:
         meant = deployment.layout.instance_record(deployment.target).get("outside", meant)
-    return {**meant, "protocol": deployment.spoken}
+    limits = django_project_files.body_limits(deployment.project["web"], meant["locations"])
+    return {**meant, "protocol": deployment.spoken, "body_limits": limits}
 
 
 # Steps of a release, in their order

@@ -11,7 +11,7 @@ layout of one's own, with ``settings`` (a settings module) and ``bin_env``, ``py
         - project: shop
 """
 
-from salt.exceptions import CommandExecutionError
+import django_states
 
 __virtualname__ = "django"
 
@@ -22,17 +22,7 @@ def __virtual__():
 
 def _apply(state_name, function, **arguments):
     """The result of a step: compare, stop there in test mode, act, report what changed."""
-    test = __opts__["test"]
-    try:
-        done = __salt__[function](test=test, **arguments)
-    except CommandExecutionError as error:
-        return {"name": state_name, "result": False, "changes": {}, "comment": str(error)}
-    return {
-        "name": state_name,
-        "result": None if test and done["changes"] else True,
-        "changes": done["changes"],
-        "comment": done["comment"],
-    }
+    return django_states.apply(state_name, __salt__[function], __opts__["test"], arguments)
 
 
 def _where(bin_env, pythonpath, env, runas, cwd, timeout):

@@ -4,7 +4,7 @@ States of what a host needs around its projects: databases, files with secrets, 
 One with ``django.py`` to Salt.
 """
 
-from salt.exceptions import CommandExecutionError
+import django_states
 
 __virtualname__ = "django"
 
@@ -15,17 +15,7 @@ def __virtual__():
 
 def _apply(state_name, function, **arguments):
     """The result of a step: compare, stop there in test mode, act, report what changed."""
-    test = __opts__["test"]
-    try:
-        done = __salt__[function](test=test, **arguments)
-    except CommandExecutionError as error:
-        return {"name": state_name, "result": False, "changes": {}, "comment": str(error)}
-    return {
-        "name": state_name,
-        "result": None if test and done["changes"] else True,
-        "changes": done["changes"],
-        "comment": done["comment"],
-    }
+    return django_states.apply(state_name, __salt__[function], __opts__["test"], arguments)
 
 
 def database_present(name, project, alias="default"):

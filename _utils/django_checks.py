@@ -271,6 +271,29 @@ def web(name, project):
         if url in taken:
             yield f"{kind}:url", f"expected another URL than that of {taken[url]}, got {url!r}"
         taken[url] = kind
+    cdn = project["static"]["cdn"]
+    if cdn and "://" in project["static"]["url"]:
+        yield "static:url", "expected a path such as /static/ beside cdn, which has the rest of it"
+    if cdn and not (project["static"]["enabled"] and project["static"]["serve"]):
+        yield (
+            "static:cdn",
+            "expected static files that this server serves, since the CDN takes them here",
+        )
+    for key, keys in (("static:cdn", cdn), ("media:s3", project["media"]["s3"])):
+        if keys and bool(keys["access_key"]) != bool(keys["secret_key"]):
+            missing = "secret_key" if keys["access_key"] else "access_key"
+            yield f"{key}:{missing}", "expected beside the other key, got nothing"
+    private = project["media"]["private"]
+    if private:
+        url, key = private["url"], "media:private:url"
+        if url == "/" or not url.endswith("/"):
+            yield key, f"expected a path such as /private-media/, got {url!r}"
+        inside = next((name for name in taken if url.startswith(name)), None)
+        if inside:
+            yield key, f"expected a path outside {inside}, where {taken[inside]} is for everyone"
+        if project["web"]["server"] == "apache":
+            yield "media:private", "expected nothing with web:server apache; Nginx can do that"
+        taken[url] = "media:private"
     for location, entry in project["web"]["locations"].items():
         key = f"web:locations:{location}"
         if location in taken:
@@ -290,6 +313,9 @@ def secrets(name, project):
     given["source:deploy_key"] = project["source"]["deploy_key"]
     given["cache:password"] = project["cache"]["password"]
     given["broker:password"] = project["broker"]["password"]
+    for key, keys in (("static:cdn", "static"), ("media:s3", "media")):
+        section = project[keys][key.split(":")[1]] or {}
+        given[f"{key}:secret_key"] = section.get("secret_key")
     given["superuser:password"] = (project["superuser"] or {}).get("password")
     given.update(
         {
@@ -338,6 +364,10 @@ def secret_key(name):
     if name.startswith("database."):
         alias = name.split(".")[1]
         return "database:password" if alias == "default" else f"databases:{alias}:password"
+    if name == "media.secret_key":
+        return "media:s3:secret_key"
+    if name == "cdn.secret_key":
+        return "static:cdn:secret_key"
     if name in ("cache.password", "broker.password", "superuser.password", "source.deploy_key"):
         return name.replace(".", ":")
     return f"secrets:{name}"

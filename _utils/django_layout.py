@@ -211,6 +211,7 @@ class Layout:
         self.refused = self.root / "refused.json"
         self.restarts = self.root / "restarts.json"
         self.repairs = self.root / "repairs.json"
+        self.cdn = self.root / "cdn.json"
 
     def release(self, release_id):
         """Folder of a release."""

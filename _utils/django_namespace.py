@@ -2,6 +2,8 @@
 
 import urllib.parse
 
+import django_project_files
+
 # names that exist for a release only; before there is one they have no value
 RELEASE_NAMES = (
     "release",
@@ -38,6 +40,7 @@ def namespace(project, host, secrets, release=None, venv=None, instance=None, so
         "csrf_trusted_origins": list(project["csrf_trusted_origins"]),
         "static.url": project["static"]["url"],
         "media.url": project["media"]["url"],
+        "media.storage": django_project_files.storage(project["media"]),
         "path.root": paths["root"],
         "path.shared": paths["shared"],
         "path.media": paths["media"],
@@ -49,6 +52,14 @@ def namespace(project, host, secrets, release=None, venv=None, instance=None, so
         "path.home": paths["cache"],
         "path.current": paths["current"],
     }
+    s3 = project["media"]["s3"]
+    if s3:
+        for key in ("bucket", "region", "endpoint", "prefix", "access_key"):
+            names[f"media.{key}"] = s3[key] or ""
+        names["media.secret_key"] = secrets.get("media.secret_key", "")
+    if project["media"]["private"]:
+        names["media.private_url"] = project["media"]["private"]["url"]
+        names["path.private"] = paths["private"]
     for key in ("name", "address", "cores", "memory"):
         names[f"host.{key}"] = host[key]
     for path in project["writable"]:
@@ -84,6 +95,7 @@ def is_secret(name):
     """Whether a reference's value is a secret or has one in it."""
     return (
         name.startswith("secrets.")
+        or name == "media.secret_key"
         or name.split(".")[-1].startswith(("password", "url"))
         and name.startswith(
             ("database.", "databases.", "cache.", "broker.", "redis.", "superuser.")

@@ -6,6 +6,7 @@ import django_project_broker
 import django_project_cache
 import django_project_database
 import django_project_environment
+import django_project_files
 import django_project_processes
 import django_queue
 import django_references
@@ -80,8 +81,9 @@ def resolve(name, given, fleet, host, count):
             for step in given["build"]
         ],
         "tasks": [django_project_processes.task(entry) for entry in given["tasks"]],
-        "static": {**given["static"], "root": given["static"]["root"] or "@{path.release}/static"},
-        "media": given["media"],
+        "static": django_project_files.static(given["static"]),
+        "cdn": django_project_files.cdn(given["static"]),
+        "media": django_project_files.media(given["media"], paths),
         "migrate": given["migrate"],
         "release": given["release"],
         "superuser": _superuser(given, site),
@@ -90,6 +92,7 @@ def resolve(name, given, fleet, host, count):
         "files": _files(given["files"]),
     }
     project["writable"], project["links"] = _writable(given, paths, databases)
+    project["aws"] = bool(project["media"]["s3"] or project["cdn"].get("distribution"))
     project["health"] = _health(given, site)
     project["web"] = _web(given, front, project["app"])
     project["secret_specs"] = _secrets(given, project, fleet["python"])
@@ -117,6 +120,7 @@ def project_paths(name):
         "shared": f"{root}/shared",
         "static": f"{root}/static",
         "media": f"{root}/shared/media",
+        "private": f"{root}/shared/private",
         "current": f"{root}/current",
         "socket": f"{root}/web.sock",
         "uwsgi_socket": f"{root}/web.uwsgi",
@@ -252,6 +256,8 @@ def _files(given):
 
 def _writable(given, paths, databases):
     names = {item["path"] for item in given["writable"]} - {"media"}
+    if given["media"]["private"]:
+        names.discard("private")
     asks = django_references.find([given["env"], list(given["files"].values())])
     if any(item["engine"] == "sqlite" for item in databases.values()) or "path.data" in asks:
         names.add("data")
@@ -310,6 +316,9 @@ def _secrets(given, project, python):
             specs[f"{purpose}.password"] = _password(given[purpose]["password"])
     if project["superuser"]:
         specs["superuser.password"] = _password(given["superuser"]["password"])
+    for purpose, keys in (("media", given["media"]["s3"]), ("cdn", given["static"]["cdn"])):
+        if keys and keys["secret_key"]:
+            specs[f"{purpose}.secret_key"] = _password(keys["secret_key"])
     if given["source"]["deploy_key"]:
         specs["source.deploy_key"] = _password(given["source"]["deploy_key"])
     if python["index_url"]:

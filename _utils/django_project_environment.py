@@ -2,6 +2,16 @@
 
 import django_references
 
+# What django-storages and boto3 call what the pillar says of a bucket.
+BUCKET = {
+    "bucket": "AWS_STORAGE_BUCKET_NAME",
+    "region": "AWS_S3_REGION_NAME",
+    "endpoint": "AWS_S3_ENDPOINT_URL",
+    "prefix": "AWS_LOCATION",
+    "access_key": "AWS_ACCESS_KEY_ID",
+    "secret_key": "AWS_SECRET_ACCESS_KEY",
+}
+
 
 def variables(given):
     """Pillar variables as text with references; None (a removed variable) is kept."""
@@ -31,6 +41,7 @@ def derived(given, project):
         "HOME": "@{path.home}",
         "LANG": "C.UTF-8",
         "MEDIA_ROOT": "@{path.media}",
+        "MEDIA_STORAGE": "@{media.storage|json}",
         "MEDIA_URL": "@{media.url}",
         "PATH": "@{path.venv}/bin:/usr/local/bin:/usr/bin:/bin",
         "PYTHONUNBUFFERED": "1",
@@ -38,6 +49,13 @@ def derived(given, project):
         "STATIC_ROOT": "@{path.static}",
         "STATIC_URL": "@{static.url}",
     }
+    if project["media"]["s3"]:
+        for key, variable in BUCKET.items():
+            if project["media"]["s3"].get(key) or f"media.{key}" in project["secret_specs"]:
+                result[variable] = f"@{{media.{key}}}"
+    if project["media"]["private"]:
+        result["PRIVATE_MEDIA_ROOT"] = "@{path.private}"
+        result["PRIVATE_MEDIA_URL"] = "@{media.private_url}"
     if project["settings"]:
         result["DJANGO_SETTINGS_MODULE"] = project["settings"]
     search = [

@@ -21,6 +21,7 @@ def check(deployment):
         return Outcome(changes, f"Instance {instance} would be checked.")
     rules = deployment.project["release"]
     tasks = [{"do": "inspect", "after_switch": deployment.project["migrate"]["after_switch"]}]
+    tasks[0]["uploads"] = bool(deployment.project["media"]["s3"])
     if rules["check"] != "none":
         tasks.append({"do": "check", "deploy": rules["deploy_check"]})
     if deployment.project["migrate"]["enabled"]:
@@ -52,6 +53,11 @@ def _unfit(deployment, answer):
         problems.append(f"DEBUG is on in {facts['settings']}.")
     if facts["secret_key"]:
         problems.append(f"SECRET_KEY {facts['secret_key']}.")
+    if facts.get("uploads_on_disk"):
+        problems.append(
+            "The settings keep uploads on this host, and not in the bucket that the pillar has for"
+            " them: STORAGES may take its default from MEDIA_STORAGE."
+        )
     problems += _strange_databases(deployment.project["databases"], facts["databases"])
     level = LEVELS.get(rules["check"], 1000)
     for message in answer.get("check", []):

@@ -55,7 +55,8 @@ LOCATIONS = {
     for path, location in PROJECT["web"]["locations"].items()
     if not location.get("internal")
 }
-SHOP = {**PROJECT, "web": {**PROJECT["web"], "server": "apache", "locations": LOCATIONS}}
+WEB = {**PROJECT["web"], "server": "apache", "locations": LOCATIONS}
+SHOP = {**PROJECT, "media": {}, "web": WEB}
 
 
 def write_tree(root, files):

@@ -27,6 +27,7 @@ NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
 PROJECT = {
     "source": {"path": "/srv/src"},
     "domains": ["shop.test", "*.wild.test"],
+    "media": {"private": {"url": "/guarded/"}},
     "web": {
         "max_body_size": "1K",
         "trusted_proxies": ["127.0.0.2"],
@@ -56,7 +57,14 @@ class Application(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         if self.path == "/accel":
             self.send_header("X-Accel-Redirect", "/private/note.txt")
-        self.send_header("Content-Type", "application/json")
+        if self.path.startswith("/guard/"):
+            name = self.path.removeprefix("/guard/").replace("dot-", ".")
+            self.send_header("X-Accel-Redirect", f"/guarded/{name}")
+            for name in ("Content-Disposition", "Cache-Control"):
+                if self.headers.get(f"Say-{name}"):
+                    self.send_header(name, self.headers[f"Say-{name}"])
+        else:
+            self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -240,6 +248,7 @@ def running(minion_opts, root, project, application=Application):
 
 def fill(shop):
     """Files of a project for a web server."""
+    (shop / "shared/private").mkdir()
     (shop / "secret.txt").write_text("not for the web")
     style = "body { color: black }\n" * 100
     (shop / "static/css/site.css").write_text(style)
@@ -251,6 +260,11 @@ def fill(shop):
     (shop / "static/.hidden").write_text("hidden")
     for name in ("page.html", "picture.svg", "note.txt", "paper.pdf"):
         (shop / "shared/media" / name).write_text("<script>1</script>")
+        (shop / "shared/private" / name).write_text("<script>2</script>")
+    for folder in ("media", "private"):
+        (shop / "shared" / folder / ".hidden.txt").write_text("hidden")
+        (shop / "shared" / folder / "own.txt").symlink_to("note.txt")
+        (shop / "shared" / folder / "other.txt").symlink_to(shop / "secret.txt")
 
 
 @pytest.fixture(scope="module")
@@ -258,7 +272,10 @@ def site(minion_opts, tmp_path_factory):
     root = tmp_path_factory.mktemp("nginx")
     root.chmod(0o755)
     with running(minion_opts, root, PROJECT) as site:
-        fill(root / "srv/shop")
+        shop = root / "srv/shop"
+        fill(shop)
+        if os.geteuid() == 0:
+            os.chown(shop / "secret.txt", 1, 1)
         yield site
 
 
@@ -362,8 +379,12 @@ def test_a_failing_application_gets_a_short_page(site):
 
 def test_bodies_are_limited(site):
     assert site.ask("/", method="POST", body=b"x" * 900).status == 200
-    assert site.ask("/", method="POST", body=b"x" * 2000).status == 413
     assert site.ask("/big/", method="POST", body=b"x" * 2000).status == 200
+    for path, size, limit in (("/", 2000, b"1 KiB"), ("/big/", 2_000_000, b"1 MiB")):
+        refused = site.ask(path, method="POST", body=b"x" * size)
+        assert (refused.status, refused.getheader("Content-Type")) == (413, "text/plain")
+        assert limit in refused.text
+        assert refused.getheader("X-Note") == "it's a value"
 
 
 # Files
@@ -417,7 +438,10 @@ def test_no_path_leads_out_of_a_folder(site, path):
     assert b"not for the web" not in site.ask(path).text
 
 
-@pytest.mark.parametrize("path", ["/.git/config", "/static/.hidden", "/a/.env", "/%2egit/config"])
+@pytest.mark.parametrize(
+    "path",
+    ["/.git/config", "/static/.hidden", "/a/.env", "/%2egit/config"] + ["/media/.hidden.txt"],
+)
 def test_hidden_files_are_refused(site, path):
     assert site.ask(path).status == 404
 
@@ -439,6 +463,43 @@ def test_uploads_cannot_run_as_the_site(site):
         assert answer.getheader("X-Content-Type-Options") == "nosniff"
     assert site.ask("/media/note.txt").getheader("Content-Disposition") is None
     assert site.ask("/media/paper.pdf").getheader("Content-Security-Policy") is None
+
+
+def test_a_missing_upload_is_no_download(site):
+    answer = site.ask("/media/gone.html")
+    assert (answer.status, answer.getheader("Content-Disposition")) == (404, None)
+
+
+@pytest.mark.needs_root
+def test_links_to_files_of_others_are_refused(site):
+    """A project cannot show by a link what only the web server and another one may read."""
+    for path in ("/media/", "/guard/"):
+        assert site.ask(f"{path}own.txt").status == 200
+        assert site.ask(f"{path}other.txt").status == 403
+
+
+def test_private_uploads_are_the_application_s_to_hand_out(site):
+    for path in ("/guarded/note.txt", "/guarded/", "/guarded/../guarded/note.txt"):
+        assert site.ask(path).status == 404
+    answer = site.ask("/guard/note.txt")
+    assert answer.text == b"<script>2</script>"
+    assert answer.getheader("Content-Type") == "text/plain"
+    assert answer.getheader("Cache-Control") == "private, no-cache"
+    assert "sandbox" in answer.getheader("Content-Security-Policy")
+    assert answer.getheader("X-Content-Type-Options") == "nosniff"
+    assert answer.getheader("X-Note") == "it's a value"
+    assert site.ask("/guard/page.html").getheader("Content-Disposition") == "attachment"
+    for name in ("gone.txt", "dot-hidden.txt"):
+        assert site.ask(f"/guard/{name}").status == 404
+    assert b"not for the web" not in site.ask("/guard/../../secret.txt").text
+
+
+def test_the_application_has_a_say_in_how_private_uploads_are_shown(site):
+    says = {"Say_Content_Disposition": 'inline; filename="a.html"', "Say_Cache_Control": "no-store"}
+    answer = site.ask("/guard/page.html", **says)
+    assert answer.headers.get_all("Content-Disposition") == ['inline; filename="a.html"']
+    assert answer.headers.get_all("Cache-Control") == ["no-store"]
+    assert "sandbox" in answer.getheader("Content-Security-Policy")
 
 
 def test_locations_of_the_pillar(site):

@@ -13,6 +13,7 @@ from rendering import SYSTEMS, Rendering, grains
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHELLCHECK = pathlib.Path(sys.executable).with_name("shellcheck")
 CANARY = "canary-secret-value"
+KEYS = {"access_key": "AKIA1", "secret_key": CANARY}
 PILLARS = {
     "smallest": {"projects": {"shop": {"source": {"path": "/srv/src"}}}},
     "mysql": {
@@ -57,6 +58,8 @@ PILLARS = {
                 "files": {"shop/local.py": {"content": {"KEY": CANARY}}},
                 "superuser": {"password": CANARY},
                 "writable": ["data", "index/words"],
+                "static": {"cdn": {"url": "https://cdn.test", "distribution": "E1", **KEYS}},
+                "media": {"s3": {"bucket": "shop", **KEYS}, "private": {}},
                 "broker": {"password": CANARY},
                 "processes": {
                     "worker": {"rq": ["high", "default"], "count": 2},
@@ -144,7 +147,7 @@ def test_the_release_waits_for_every_tier_before_it(rendering):
 def test_each_step_of_a_release_waits_for_the_one_before(rendering):
     steps = [chunk for chunk in rendering.low if chunk["state"] == "django"]
     steps = [chunk for chunk in steps if chunk["__sls__"] == "django.app.project"]
-    for project in rendering.modules["django.config"]()["projects"]:
+    for project, config in rendering.modules["django.config"]()["projects"].items():
         own = [chunk for chunk in steps if chunk["project"] == project]
         assert [chunk["fun"] for chunk in own] == [
             "source_fetched",
@@ -152,6 +155,7 @@ def test_each_step_of_a_release_waits_for_the_one_before(rendering):
             "release_built",
             "configured",
             "checked",
+            *(["media_ready"] if config["media"]["s3"] else []),
             "static_collected",
             "migrated",
             "tasks_done",
@@ -163,9 +167,23 @@ def test_each_step_of_a_release_waits_for_the_one_before(rendering):
             "late_migrated",
             "tasks_done",
             "pruned",
+            *(["cdn_invalidated"] if config["cdn"].get("distribution") else []),
         ]
         for earlier, later in zip(own, own[1:]):
             assert {"django": earlier["__id__"]} in later["require"]
+
+
+def test_boto3_is_there_where_a_project_needs_it(rendering):
+    wanted = any(
+        project["aws"] for project in rendering.modules["django.config"]()["projects"].values()
+    )
+    assert ("boto3 is installed" in rendering.ids()) == wanted
+
+
+def test_uploads_in_a_bucket_have_no_folder(rendering):
+    for project in rendering.modules["django.config"]()["projects"].values():
+        directories = [chunk["name"] for chunk in rendering.low if chunk["fun"] == "directory"]
+        assert (project["paths"]["media"] in directories) != bool(project["media"]["s3"])
 
 
 def test_no_command_runs_when_nothing_changed(rendering):

@@ -156,6 +156,42 @@ ONE_PROJECT = [
     ),
     ({"static": {"url": "/s"}}, "static:url: expected a slash at the end, got '/s'"),
     ({"media": {"url": "/static/"}}, "media:url: expected another URL than that of static"),
+    (
+        {"media": {"private": {"url": "/p"}}},
+        "media:private:url: expected a path such as /private-media/",
+    ),
+    (
+        {"media": {"private": {"url": "/media/private/"}}},
+        "media:private:url: expected a path outside /media/, where media is for everyone",
+    ),
+    (
+        {"static": {"url": "https://a.test/", "cdn": {"url": "https://b.test"}}},
+        "static:url: expected a path such as /static/ beside cdn",
+    ),
+    (
+        {"static": {"serve": False, "cdn": {"url": "https://b.test"}}},
+        "static:cdn: expected static files that this server serves",
+    ),
+    (
+        {"static": {"cdn": {"url": "https://b.test", "access_key": "AKIA1"}}},
+        "static:cdn:secret_key: expected beside the other key",
+    ),
+    (
+        {"media": {"s3": {"bucket": "shop", "secret_key": "x" * 20}}},
+        "media:s3:access_key: expected beside the other key",
+    ),
+    (
+        {"media": {"s3": {"bucket": "shop", "access_key": "A" * 9, "secret_key": "*" * 10}}},
+        "media:s3:secret_key: expected the secret itself",
+    ),
+    (
+        {"media": {"private": {}}, "web": {"server": "apache"}},
+        "media:private: expected nothing with web:server apache",
+    ),
+    (
+        {"media": {"private": {}}, "web": {"locations": {"/private-media/": {"status": 404}}}},
+        "web:locations:/private-media/: expected another path, media:private is there",
+    ),
     ({"static": {"url": "/"}}, "static:url: expected more than /, where the application answers"),
     (
         {"web": {"locations": {"/media/": {"status": 404}}}},

@@ -60,7 +60,7 @@ def test_project_has_the_sections_that_states_rely_on(resolve_project):
         """name user group process_manager paths writable links source python system_packages
         settings manage pythonpath environment secrets secret_specs files build tasks domains
         allowed_hosts csrf_trusted_origins url catch_all databases cache app processes timers static
-        media broker web health release superuser fixtures logs migrate""".split()
+        aws cdn media broker web health release superuser fixtures logs migrate""".split()
     )
 
 
@@ -107,7 +107,10 @@ def test_environment_the_pillar_wins_and_null_removes(resolve_project):
 
 def test_every_documented_variable_is_derived_for_some_project(resolve_project):
     broker = {"engine": "redis"}
-    config = resolve_project(settings="a.settings", pythonpath=["src"], broker=broker)
+    keys = {"access_key": "AKIA1", "secret_key": "x" * 20}
+    s3 = {"bucket": "shop", "prefix": "a", "endpoint": "https://s3.test", **keys}
+    media = {"private": {}, "s3": s3}
+    config = resolve_project(settings="a.settings", pythonpath=["src"], broker=broker, media=media)
     environment = config["projects"]["shop"]["environment"]
     assert set(environment) == set(django_manual.VARIABLES)
 

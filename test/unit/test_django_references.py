@@ -109,6 +109,7 @@ def test_every_known_name_is_documented_and_the_other_way_round(resolve_project)
         settings="shop.settings",
         broker={"engine": "redis"},
         writable=["scripts"],
+        media={"private": {}, "s3": {"bucket": "shop"}},
         databases={"archive": {}},
         secrets={"TOKEN": {"generate": 20}},
     )

@@ -306,6 +306,8 @@ def test_secret_keys_are_exactly_these(schema):
         f"{project}:cache:password",
         f"{project}:broker:password",
         f"{project}:superuser:password",
+        f"{project}:static:cdn:secret_key",
+        f"{project}:media:s3:secret_key",
     }
 
 

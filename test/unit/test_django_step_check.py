@@ -44,6 +44,7 @@ def deployment():
             "release": {"check": "error", "deploy_check": False, "allow_debug": False},
             "migrate": {"enabled": True, "databases": ["default"], "after_switch": []},
             "databases": {"default": {"engine": "postgresql"}},
+            "media": {"s3": {}},
         },
     )
     return made
@@ -120,3 +121,9 @@ def test_a_release_that_does_not_start_at_all(deployment):
     deployment.told.clear()
     deployment.error = "ImportError: flux"
     assert str(refusal(deployment)) == "The release does not start. ImportError: flux"
+
+
+def test_uploads_that_stay_on_the_host_are_told_where_the_pillar_has_a_bucket(deployment):
+    deployment.told["inspect"]["uploads_on_disk"] = True
+    deployment.project["media"] = {"s3": {"bucket": "b"}}
+    assert "keep uploads on this host" in str(refusal(deployment))

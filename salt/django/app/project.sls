@@ -39,7 +39,12 @@ include:
       - {{ paths.shared }}: [{mode: '0711'}]
       - {{ paths.static }}: [{mode: '0755'}]
       - {{ paths.config }}
+{%- if not project.media.s3 %}
       - {{ paths.media }}: [{user: {{ project.user }}}, {group: www-data}, {mode: '2750'}]
+{%- endif %}
+{%- if project.media.private %}
+      - {{ paths.private }}: [{user: {{ project.user }}}, {group: www-data}, {mode: '2750'}]
+{%- endif %}
       - {{ paths.run }}: [{user: {{ project.user }}}, {group: www-data}, {mode: '2750'}]
       - {{ paths.log }}: [{mode: '3770'}]
       - {{ paths.cache }}: [{user: {{ project.user }}}, {mode: '0700'}]
@@ -110,6 +115,17 @@ include:
     - require:
       - django: "{{ name }}: release is configured"
 
+{%- if project.media.s3 %}
+
+"{{ name }}: uploads have their bucket":
+  django.media_ready:
+    - project: {{ name }}
+    - require:
+      - django: "{{ name }}: release is checked"
+    - require_in:
+      - django: "{{ name }}: static files are published"
+{%- endif %}
+
 "{{ name }}: static files are published":
   django.static_collected:
     - project: {{ name }}
@@ -178,5 +194,13 @@ include:
     - project: {{ name }}
     - require:
       - django: "{{ name }}: tasks after the switch are done"
+{%- if project.cdn and project.cdn.distribution %}
+
+"{{ name }}: CDN forgets what changed":
+  django.cdn_invalidated:
+    - project: {{ name }}
+    - require:
+      - django: "{{ name }}: old releases are gone"
+{%- endif %}
 {%- endfor %}
 {%- endif %}

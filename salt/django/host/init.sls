@@ -1,4 +1,4 @@
-# Leaves behind the Debian packages of all tiers, uv in /opt/django-formula, the programs of this
+# Leaves behind the Debian packages of all tiers, uv (and boto3, where it is used) in /opt/django-formula, the programs of this
 # formula (the launcher and timers' runner in /usr/local/lib/django-formula, django-manage for
 # operators) and the directories that projects share.
 {%- set django = salt['django.config']() %}
@@ -21,6 +21,16 @@ uv is installed:
     - requirements: salt://django/host/files/uv.lock
     - require:
       - pkg: packages are installed
+
+{%- if 'django.app.project' in django.tiers and django.projects.values() | selectattr('aws') | list %}
+
+boto3 is installed:
+  django.tool_installed:
+    - name: {{ django.paths.tools }}/aws
+    - requirements: salt://django/host/files/aws.lock
+    - require:
+      - django: uv is installed
+{%- endif %}
 
 shared directories are there:
   file.directory:

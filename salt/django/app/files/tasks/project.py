@@ -21,6 +21,7 @@ def inspect(request):
         "migrations": migrated,
         "after_switch": _after_switch(loader, request.get("after_switch", [])),
         "user": _user_columns(settings),
+        "uploads_on_disk": _uploads_on_disk() if request.get("uploads") else None,
         "staticfiles": "django.contrib.staticfiles" in settings.INSTALLED_APPS,
     }
 
@@ -33,6 +34,12 @@ def _secret_key_problem(settings):
     if len(text) < 32:
         return "is shorter than 32 characters"
     return None
+
+
+def _uploads_on_disk():
+    from django.core.files.storage import FileSystemStorage, default_storage
+
+    return isinstance(default_storage, FileSystemStorage)
 
 
 def check(request):

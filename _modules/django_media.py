@@ -1,0 +1,45 @@
+"""
+What serves a project's files besides its own host: a bucket for uploads, a CDN for static files.
+
+One module with ``django.py`` to Salt.
+"""
+
+import django_access
+import django_step_cdn
+import django_step_media
+
+__virtualname__ = "django"
+
+
+def __virtual__():
+    return __virtualname__
+
+
+def _access():
+    return django_access.Access(__salt__, __pillar__, __grains__, __context__)
+
+
+def try_media(project, test=False):
+    """
+    Write an object to the bucket for uploads, read it and remove it, once for each instance.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.try_media shop
+    """
+    return _access().step(project, django_step_media.ready, test)
+
+
+def invalidate_cdn(project, test=False):
+    """
+    Tell the CDN to forget static files that changed under the same name since it was told last.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.invalidate_cdn shop
+    """
+    return _access().step(project, django_step_cdn.invalidate, test)

@@ -1,0 +1,45 @@
+"""
+States of what serves a project's files besides its own host. One module with ``django.py`` to Salt.
+
+.. code-block:: yaml
+
+    "shop: CDN forgets what changed":
+      django.cdn_invalidated:
+        - project: shop
+"""
+
+import django_states
+
+__virtualname__ = "django"
+
+
+def __virtual__():
+    return __virtualname__
+
+
+def media_ready(name, project):
+    """
+    The release can write uploads to the bucket that the pillar names, and read them.
+
+    .. code-block:: yaml
+
+        "shop: uploads have their bucket":
+          django.media_ready:
+            - project: shop
+    """
+    function = __salt__["django.try_media"]
+    return django_states.apply(name, function, __opts__["test"], {"project": project})
+
+
+def cdn_invalidated(name, project):
+    """
+    The CDN holds no older content of static files that changed under the same name.
+
+    .. code-block:: yaml
+
+        "shop: CDN forgets what changed":
+          django.cdn_invalidated:
+            - project: shop
+    """
+    function = __salt__["django.invalidate_cdn"]
+    return django_states.apply(name, function, __opts__["test"], {"project": project})
