@@ -129,7 +129,8 @@ def start_emulator(server):
     """Start it, with nothing in it, under the name that the pillar has for AWS."""
     name_emulator(server, "127.0.0.1")
     server.run(
-        ["systemd-run", "--quiet", "--unit=moto", "-p", f"WorkingDirectory={MOTO}"]
+        ["systemd-run", "--quiet", "--unit=moto", f"--working-directory={MOTO}"]
+        + ["--setenv=S3_IGNORE_SUBDOMAIN_BUCKETNAME=true"]  # aws.test is no bucket
         + [f"{MOTO}/bin/moto_server", "-H", "127.0.0.1", "-p", "5000"]
     )
     listens = "ss -Hltn sport = :5000 | grep -q ."

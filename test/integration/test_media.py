@@ -96,9 +96,9 @@ def test_what_is_too_large_is_told_with_its_limit(server):
 
 def test_private_uploads_are_their_owner_s(server):
     ada, bob, nobody = enter(server, "ada"), enter(server, "bob"), Browser(server.host)
-    assert send(ada, "/keep/", "my letter.txt", "dear diary").text == "ada/my_letter.txt"
+    assert send(ada, "/keep/", "my letter.txt", "dear diary").text == "ada/my letter.txt"
     assert send(ada, "/keep/", "page.html", SCRIPT).text == "ada/page.html"
-    letter = ada.get("/kept/ada/my_letter.txt")
+    letter = ada.get("/kept/ada/my letter.txt")
     assert (letter.text, letter.headers["Content-Type"]) == ("dear diary", "text/plain")
     assert letter.headers["Cache-Control"] == "private, no-cache"
     page = ada.get("/kept/ada/page.html")
@@ -106,9 +106,9 @@ def test_private_uploads_are_their_owner_s(server):
     assert "sandbox" in page.headers["Content-Security-Policy"]
     for visitor in (bob, nobody):
         for path in ("/kept/ada/", "/private-media/ada/", "/media/../private/ada/"):
-            answer = visitor.get(f"{path}my_letter.txt")
+            answer = visitor.get(f"{path}my letter.txt")
             assert (answer.status_code, "diary" in answer.text) == (404, False), path
-    assert ada.get("/private-media/ada/my_letter.txt").status_code == 404
+    assert ada.get("/private-media/ada/my letter.txt").status_code == 404
     root = "/srv/django/depot/shared/private"
     assert server.mode(root) == "2750 depot:www-data"
     assert server.run(["cat", f"{root}/ada/page.html"], user="nobody", check=False).returncode
@@ -120,6 +120,7 @@ def test_nothing_is_left_to_do(server):
 
 def test_a_bucket_that_is_not_there_keeps_the_old_release_serving(server):
     depot.install_emulator(server)
+    depot.start_emulator(server)
     depot.name_emulator(server, "127.0.0.2")  # where nobody listens
     before = server.live("depot")
     pillar(server, PRIVATE + BUCKET % (depot.API, depot.ACCESS_KEY, depot.SECRET_KEY))
@@ -130,7 +131,7 @@ def test_a_bucket_that_is_not_there_keeps_the_old_release_serving(server):
         assert depot.SECRET_KEY not in outcome.output
         assert server.live("depot") == before
         assert Browser(server.host).get("/").status_code == 200
-        depot.start_emulator(server)
+        depot.name_emulator(server, "127.0.0.1")
 
 
 def test_uploads_go_to_the_bucket_and_are_not_on_the_host(server):
