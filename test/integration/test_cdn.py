@@ -8,7 +8,21 @@ from . import depot
 from .machines import SITE, ensure
 from .server import Browser, Server, put_checkout
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [
+    pytest.mark.timeout(600),
+    pytest.mark.proves(
+        "static files and uploads",
+        "CDN (CloudFront's API by moto)",
+        "STATIC_URL, cache headers; told what changed under the same name, again after a failure",
+        on=["Debian 12"],
+    ),
+    pytest.mark.proves(
+        "static files and uploads",
+        "WhiteNoise",
+        "static files by the project itself",
+        on=["Debian 12"],
+    ),
+]
 CDN = "https://d111111abcdef8.cloudfront.net"
 PILLAR = """\
 django:

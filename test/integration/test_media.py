@@ -8,7 +8,21 @@ from . import depot
 from .machines import SITE, ensure
 from .server import Browser, Server, picture, put_checkout
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [
+    pytest.mark.timeout(600),
+    pytest.mark.proves(
+        "static files and uploads",
+        "uploads on the host",
+        "nothing of them runs, limits are told; private ones by X-Accel-Redirect, for their owner",
+        on=["Debian 12"],
+    ),
+    pytest.mark.proves(
+        "static files and uploads",
+        "uploads in a bucket (django-storages, S3 by moto)",
+        "tried before a release goes live, nothing on the host",
+        on=["Debian 12"],
+    ),
+]
 PILLAR = """\
 django:
   projects:
