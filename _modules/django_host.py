@@ -200,22 +200,34 @@ def stop_departed(test=False):
 # Services
 
 
-def run_service(name, enable=None, test=False):
+def run_service(name, enable=None, follows=(), reload=False, test=False):
     """
-    Let a service of this host run, and start with the host or not.
+    Let a service of this host run, start with the host or not, and have read its files.
 
     name
         Its name, without ``.service``.
     enable
         Whether it starts with the host; None leaves that as it is.
+    follows
+        Paths (list of str) of files and folders. One that has changed since the service read it
+        makes it restart.
+    reload
+        Let it only read its configuration again instead.
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt-call django.run_service nginx enable=True
+        salt-call django.run_service nginx enable=True follows=[/etc/nginx/nginx.conf] reload=True
     """
-    return _steer(name, {"running": True, "enabled": enable}, test)
+    steered = _steer(name, {"running": True, "enabled": enable}, test)
+    if "running" in steered["changes"]:
+        return steered
+    renewed = renew_service(name, reload=reload, follows=follows, test=test)
+    if not renewed["changes"]:
+        return steered
+    changes = {**steered["changes"], **renewed["changes"]}
+    return {"changes": changes, "comment": renewed["comment"]}
 
 
 def end_service(name, enable=None, configured=None, test=False):
@@ -236,9 +248,14 @@ def end_service(name, enable=None, configured=None, test=False):
     return _steer(name, {"running": False, "enabled": enable}, test)
 
 
-def renew_service(name, reload=False, test=False):
+def renew_service(name, reload=False, follows=None, restarts_for=(), test=False):
     """
     Restart a service, or only let it read its configuration again.
+
+    follows
+        Paths (list of str) of files and folders: only if one has changed since the service read it.
+    restarts_for
+        Further paths: if one of these has changed nothing is done, since it will restart anyway.
 
     CLI Example:
 
@@ -248,9 +265,13 @@ def renew_service(name, reload=False, test=False):
     """
     verb = "reload" if reload else "restart"
     changes = {name: f"{verb}ed"}
-    if test:
-        return {"changes": changes, "comment": f"{name} would be {verb}ed."}
     try:
+        if follows is not None:
+            unread = set(django_service.unread(name, [*follows, *restarts_for]))
+            if not unread or unread & set(restarts_for):
+                return {"changes": {}, "comment": f"{name} is as wanted."}
+        if test:
+            return {"changes": changes, "comment": f"{name} would be {verb}ed."}
         if not django_service.look(name)["running"]:
             verb = "start"
         django_service.act(name, verb)

@@ -7,6 +7,7 @@ as a container, and none serves Ubuntu without systemd.
 
 import os
 import pathlib
+import time
 
 from django_run import BASE_PATH, CommandError, run, tail
 
@@ -15,6 +16,9 @@ UNITS = pathlib.Path("/etc/systemd/system")
 REMEMBERED = pathlib.Path("/var/lib/systemd/deb-systemd-helper-enabled")
 SCRIPTS = pathlib.Path("/etc/init.d")
 RUNLEVELS = "rc[2345].d/S[0-9][0-9]"
+# When a service last read its files at our word: the times of these files.
+STAMPS = pathlib.Path("/run/django-formula/services")
+READING = ("start", "restart", "reload")
 TIMEOUT = 600
 _PROPERTIES = ("LoadState", "ActiveState", "UnitFileState")
 HEADER = "# Written by django-formula;"
@@ -54,12 +58,51 @@ def act(name, verb):
 
     Raises :class:`ServiceError` when it fails.
     """
+    now = time.time()
     for argv in _commands(name, verb):
         try:
             run(argv, env=_ENVIRONMENT, timeout=TIMEOUT)
         except CommandError as error:
             said = _last_words(name) if booted() else error.output
             raise ServiceError(f"{name} did not {verb}: {said or error}") from None
+    if verb in READING:
+        STAMPS.mkdir(parents=True, exist_ok=True)
+        (STAMPS / name).touch()
+        os.utime(STAMPS / name, (now, now))
+
+
+def unread(name, paths):
+    """
+    Those of ``paths`` (files and folders) that have changed since a service read them, which is
+    when it started, when :func:`act` last let it read them, or when the host was booted. A run that
+    is killed between a change and the service's restart leaves such ones behind.
+    """
+    now = time.time()
+    known = [now - _seconds_since_boot()]
+    if (STAMPS / name).exists():
+        known.append((STAMPS / name).stat().st_mtime)
+    if booted():
+        argv = ["systemctl", "show", "--property=ExecMainStartTimestampMonotonic", "--value"]
+        said = run([*argv, f"{name}.service"], env=_ENVIRONMENT, timeout=TIMEOUT).stdout.strip()
+        if said.isdigit() and said != "0":
+            known.append(now - time.monotonic() + int(said) / 1e6)
+    read = max(known)
+    return [path for path in paths if read < _changed(path) <= now]
+
+
+def _changed(path):
+    """When a file or a link to it changed last (seconds since the epoch); 0 without it."""
+    try:
+        return max(os.lstat(path).st_ctime, os.stat(path).st_ctime)
+    except OSError:
+        return 0
+
+
+def _seconds_since_boot():
+    """How long ago this host, which may be a container, began to run (float)."""
+    started = int(pathlib.Path("/proc/1/stat").read_text().rpartition(")")[2].split()[19])
+    ticks = started / os.sysconf("SC_CLK_TCK")
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks
 
 
 def _look_at_unit(name):

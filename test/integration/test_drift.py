@@ -81,6 +81,16 @@ def test_stopped_service(site, service):
     assert site.run(["systemctl", "is-active", service]).stdout == "active\n"
 
 
+def test_service_that_has_not_read_its_file(site):
+    """As a run leaves it that is killed between a file and the service: the file is right."""
+    site.run("touch /etc/postgresql/15/main/conf.d/10-django-restart.conf /etc/nginx/nginx.conf")
+    started = site.psql("SELECT pg_postmaster_start_time()")
+    workers = site.host.pids("nginx: worker")
+    site.assert_mended("PostgreSQL runs", "Nginx runs")
+    assert site.psql("SELECT pg_postmaster_start_time()") > started
+    assert not set(workers) & set(site.host.pids("nginx: worker process$"))
+
+
 def test_disabled_service(site):
     site.run(["systemctl", "disable", "nginx"])
     site.assert_mended()

@@ -174,6 +174,13 @@ def test_redis_and_postgresql_answer_nobody_without_a_password(server):
     assert anywhere == {80}, "only the front door may be reached from outside"
 
 
+def test_postgresql_runs_by_the_files_it_was_given(server):
+    unread = "SELECT name FROM pg_file_settings WHERE sourcefile LIKE '%/conf.d/%' AND NOT applied"
+    assert server.psql(unread) == []
+    asked = "SELECT count(*) FROM pg_settings WHERE sourcefile LIKE '%/conf.d/%'"
+    assert int(server.psql(asked)[0]) >= 10
+
+
 def test_admin_lets_its_superuser_in(server, browser):
     assert browser.login("/admin/login/", "admin", "wrong").status_code == 200
     answer = browser.login("/admin/login/", *admin(server))

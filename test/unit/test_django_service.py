@@ -1,6 +1,7 @@
 """Services, steered by systemd or by init scripts: what is asked, understood and run."""
 
 import subprocess
+import time
 
 import django_service
 import pytest
@@ -24,6 +25,7 @@ def systemd(monkeypatch, tmp_path):
     monkeypatch.setattr(django_service, "run", run)
     monkeypatch.setattr(django_service, "UNITS", host.units)
     monkeypatch.setattr(django_service, "REMEMBERED", tmp_path / "remembered")
+    monkeypatch.setattr(django_service, "STAMPS", tmp_path / "stamps")
     return host
 
 
@@ -100,6 +102,7 @@ def scripts(monkeypatch, tmp_path):
     (tmp_path / "rc2.d").mkdir()
     monkeypatch.setattr(django_service, "booted", lambda: False)
     monkeypatch.setattr(django_service, "SCRIPTS", folder)
+    monkeypatch.setattr(django_service, "STAMPS", tmp_path / "stamps")
 
     def add(name, body, enabled=False):
         (folder / name).write_text(f"#!/bin/sh\n{body}\n")
@@ -146,3 +149,59 @@ def test_links_of_runlevels(scripts):
         ["update-rc.d", "x", "enable"],
     ]
     assert django_service._commands("x", "disable") == [["update-rc.d", "x", "disable"]]
+
+
+@pytest.fixture
+def reading(systemd, monkeypatch):
+    """A service that started in the middle between two files: old and new (paths)."""
+    monkeypatch.setattr(django_service, "_seconds_since_boot", lambda: 3600.0)
+    moments = {"old": time.time() - 200, "new": time.time() - 50}
+    monkeypatch.setattr(django_service, "_changed", lambda path: moments.get(path, 0))
+    systemd.shown = str(int((time.monotonic() - 100) * 1e6))
+    return systemd
+
+
+def test_files_that_changed_since_a_service_started_are_unread(reading):
+    assert django_service.unread("nginx", ["old", "new", "missing"]) == ["new"]
+
+
+@pytest.mark.parametrize("verb", ["start", "restart", "reload"])
+def test_a_service_has_read_its_files_when_it_was_told_to(reading, verb):
+    django_service.act("nginx", verb)
+    assert django_service.unread("nginx", ["old", "new"]) == []
+
+
+@pytest.mark.parametrize("verb", ["enable", "stop"])
+def test_other_words_let_a_service_read_nothing(reading, verb):
+    django_service.act("nginx", verb)
+    assert django_service.unread("nginx", ["new"]) == ["new"]
+
+
+def test_a_failed_reload_read_nothing(reading):
+    reading.fails = "reload"
+    with pytest.raises(django_service.ServiceError):
+        django_service.act("nginx", "reload")
+    assert django_service.unread("nginx", ["new"]) == ["new"]
+
+
+def test_a_file_from_the_future_is_no_reason_for_endless_restarts(reading, monkeypatch):
+    monkeypatch.setattr(django_service, "_changed", lambda path: time.time() + 1000)
+    assert django_service.unread("nginx", ["future"]) == []
+
+
+def test_without_systemd_the_boot_counts(reading, monkeypatch):
+    monkeypatch.setattr(django_service, "booted", lambda: False)
+    assert django_service.unread("nginx", ["old", "new"]) == ["old", "new"]
+    monkeypatch.setattr(django_service, "_seconds_since_boot", lambda: 100.0)
+    assert django_service.unread("nginx", ["old", "new"]) == ["new"]
+
+
+def test_a_link_that_leads_elsewhere_has_changed(tmp_path):
+    target = tmp_path / "target"
+    target.touch()
+    before = time.time()
+    time.sleep(0.02)
+    link = tmp_path / "link"
+    link.symlink_to(target)
+    assert django_service._changed(str(target)) <= before < django_service._changed(str(link))
+    assert django_service._changed(str(tmp_path / "missing")) == 0

@@ -89,6 +89,9 @@ the packaged Redis server does not run:
   django.service_running:
     - name: {{ redis.service }}
     - enable: True
+    - follows:
+      - {{ redis.config }}
+      - /etc/redis/redis-{{ redis.name }}.acl
     - watch:
       - file: "{{ redis.project }}: {{ redis.label }} is configured"
       - django: "{{ redis.project }}: {{ redis.label }} has a password"

@@ -37,6 +37,8 @@ MariaDB runs:
   django.service_running:
     - name: {{ mariadb.service }}
     - enable: True
+    - follows:
+      - {{ mariadb.config }}
     - watch:
       - file: MariaDB has its settings
 

@@ -70,6 +70,8 @@ PostgreSQL runs:
   django.service_running:
     - name: {{ cluster }}
     - enable: True
+    - follows:
+      - {{ postgresql.config_dir }}/conf.d/10-django-restart.conf
     - watch:
       - file: PostgreSQL has the settings of 10-django-restart
     - require:
@@ -79,6 +81,11 @@ PostgreSQL runs:
 PostgreSQL follows its settings:
   django.service_reloaded:
     - name: {{ cluster }}
+    - follows:
+      - {{ postgresql.config_dir }}/conf.d/20-django-reload.conf
+      - {{ postgresql.config_dir }}/pg_hba.conf
+    - restarts_for:
+      - {{ postgresql.config_dir }}/conf.d/10-django-restart.conf
     - watch:
       - file: PostgreSQL has the settings of 20-django-reload
       - file: PostgreSQL lets in whom it should

@@ -79,6 +79,9 @@ Supervisord runs:
   django.service_running:
     - name: supervisor
     - enable: True
+    - follows:
+      - /opt/django-formula/supervisor/bin
+      - {{ django.supervisord.config }}
     - watch:
       - django: Supervisord is installed
       - file: Supervisord is configured

@@ -106,6 +106,16 @@ Nginx runs:
     - name: nginx
     - enable: True
     - reload: True
+    - follows:
+      - /etc/nginx/nginx.conf
+      - /etc/nginx/sites-enabled/default
+      - /etc/nginx/django.d
+{%- for name in django.nginx.sites %}
+      - /etc/nginx/django.d/{{ name }}.conf
+{%- if django.projects[name].web.tls %}
+      - {{ django.projects[name].web.tls.certificate }}
+{%- endif %}
+{%- endfor %}
     - require:
       - django: Apache has left its ports to Nginx
     - watch:
