@@ -73,10 +73,11 @@ def tool_installed(name, requirements):
     return _apply(name, "django.install_tool", name=name, requirements=requirements)
 
 
-def service_running(name, enable=None, reload=False):
+def service_running(name, enable=None, reload=False, follows=()):
     """
-    A service of this host runs. It restarts when a state that it watches changes; with ``reload``
-    it only reads its configuration again.
+    A service of this host runs and has read its files. It restarts when a state that it watches
+    changes, or when a file of ``follows`` has changed since it read it, as a run that was killed in
+    between leaves it; with ``reload`` it only reads its configuration again.
 
     .. code-block:: yaml
 
@@ -84,25 +85,30 @@ def service_running(name, enable=None, reload=False):
           django.service_running:
             - enable: True
             - reload: True
+            - follows: [/etc/nginx/nginx.conf]
             - watch:
               - file: /etc/nginx/nginx.conf
     """
-    return _apply(name, "django.run_service", name=name, enable=enable)
+    how = {"enable": enable, "reload": reload, "follows": follows}
+    return _apply(name, "django.run_service", name=name, **how)
 
 
-def service_reloaded(name):
+def service_reloaded(name, follows=(), restarts_for=()):
     """
     A service of this host has read its configuration again when a state that this one watches has
-    changed.
+    changed, or a file of ``follows`` since it last did so. A change of ``restarts_for`` is left to
+    the state that restarts it.
 
     .. code-block:: yaml
 
         postgresql:
           django.service_reloaded:
+            - follows: [/etc/postgresql/15/main/pg_hba.conf]
             - watch:
               - file: /etc/postgresql/15/main/pg_hba.conf
     """
-    return {"name": name, "result": True, "changes": {}, "comment": "Nothing has changed for it."}
+    how = {"reload": True, "follows": follows, "restarts_for": restarts_for}
+    return _apply(name, "django.renew_service", name=name, **how)
 
 
 def service_dead(name, enable=None, configured=None):

@@ -139,6 +139,8 @@ Nginx has left its ports to Apache:
 Apache keeps to its limits:
   django.service_running:
     - name: apache2
+    - follows:
+      - /etc/apache2/restart.conf
     - require:
       - django: Nginx has left its ports to Apache
     - watch:
@@ -149,6 +151,17 @@ Apache runs:
     - name: apache2
     - enable: True
     - reload: True
+    - follows:
+      - /etc/apache2/apache2.conf
+      - /etc/apache2/ports.conf
+      - /etc/apache2/sites-enabled/000-default.conf
+      - /etc/apache2/django.d
+{%- for name in django.apache.sites %}
+      - /etc/apache2/django.d/{{ name }}.conf
+{%- if django.projects[name].web.tls %}
+      - {{ django.projects[name].web.tls.certificate }}
+{%- endif %}
+{%- endfor %}
     - require:
       - django: Apache keeps to its limits
     - watch:
