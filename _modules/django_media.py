@@ -1,5 +1,6 @@
 """
-What serves a project's files besides its own host: a bucket for uploads, a CDN for static files.
+What serves a project's files besides its own host: a shared drive or a bucket for uploads,
+a CDN for static files.
 
 One module with ``django.py`` to Salt.
 """
@@ -7,6 +8,7 @@ One module with ``django.py`` to Salt.
 import django_access
 import django_step_cdn
 import django_step_media
+import django_step_share
 
 __virtualname__ = "django"
 
@@ -17,6 +19,19 @@ def __virtual__():
 
 def _access():
     return django_access.Access(__salt__, __pillar__, __grains__, __context__)
+
+
+def mount_share(project, test=False):
+    """
+    Mount the shared drive for a project's uploads, and let its folders be the project's.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.mount_share shop
+    """
+    return _access().step(project, django_step_share.mount, test)
 
 
 def try_media(project, test=False):

@@ -17,6 +17,20 @@ def __virtual__():
     return __virtualname__
 
 
+def share_mounted(name, project):
+    """
+    The shared drive for a project's uploads is mounted, now and after a boot.
+
+    .. code-block:: yaml
+
+        "shop: shared drive is mounted":
+          django.share_mounted:
+            - project: shop
+    """
+    function = __salt__["django.mount_share"]
+    return django_states.apply(name, function, __opts__["test"], {"project": project})
+
+
 def media_ready(name, project):
     """
     The release can write uploads to the bucket that the pillar names, and read them.

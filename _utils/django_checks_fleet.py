@@ -26,6 +26,16 @@ def fronts(projects):
             yield name, "web:server", text
 
 
+def numbers(projects):
+    """No two projects with one number of their system user."""
+    owner = {}
+    for name, project in projects.items():
+        uid = project["uid"]
+        if uid and uid in owner:
+            yield name, "uid", f"expected a number of its own, {uid} is that of {owner[uid]}"
+        owner.setdefault(uid, name)
+
+
 def programs(projects):
     """No project whose name reads like a process of another one."""
     for name, project in projects.items():
@@ -101,6 +111,9 @@ def placement(projects, hosts, is_fleet):
     has_worker = any("worker" in host["roles"] for host in hosts.values())
     members = {*hosts, *(host["address"] for host in hosts.values())} if is_fleet else ()
     for name, project in projects.items():
+        if project["media"]["mount"] and len(runs) > 1 and not project["uid"]:
+            text = f"expected a number such as 900, since {len(runs)} hosts share its uploads"
+            yield name, "uid", text
         for key in ("processes", "timers"):
             if project[key] and not has_worker:
                 yield name, key, "expected a host with the role worker to run them, got none"
@@ -113,4 +126,4 @@ def placement(projects, hosts, is_fleet):
                 yield name, f"{key}:host", text
 
 
-BETWEEN_PROJECTS = (users, databases, domains, fronts, programs)
+BETWEEN_PROJECTS = (users, numbers, databases, domains, fronts, programs)

@@ -365,6 +365,8 @@ def _packages(config, fleet, system):
                 packages.update(names["git"])
                 if not re.match(r"(https?|file|git)://|/", project["source"]["location"]):
                     packages.update(names["ssh"])
+            share = project["media"]["mount"]
+            packages.update(system["shares"].get(share["type"], []) if share else [])
             if project["timers"]:
                 packages.update(names["timers"])
     return sorted(packages)

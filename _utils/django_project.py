@@ -46,6 +46,8 @@ def resolve(name, given, fleet, host, count):
     host: the configuration's host. count: projects on this host.
     """
     paths = project_paths(name)
+    if given["media"]["mount"]:
+        paths.update({key: f"{paths['share']}/{key}" for key in ("media", "private")})
     source = _source(given["source"])
     front = fleet[given["web"]["server"]]
     site = _site(given, front, host)
@@ -56,6 +58,7 @@ def resolve(name, given, fleet, host, count):
         "name": name,
         "user": given["user"] or name,
         "group": given["user"] or name,
+        "uid": given["uid"],
         "process_manager": given["process_manager"] or fleet["process_manager"],
         "paths": paths,
         "source": source,
@@ -121,6 +124,7 @@ def project_paths(name):
         "static": f"{root}/static",
         "media": f"{root}/shared/media",
         "private": f"{root}/shared/private",
+        "share": f"{root}/share",
         "current": f"{root}/current",
         "socket": f"{root}/web.sock",
         "uwsgi_socket": f"{root}/web.uwsgi",

@@ -34,7 +34,7 @@ def media(given, paths):
     What the pillar says of uploads (dict), and what a web server has of them: ``folders``, each
     ``{location, root, internal}``. ``location`` is the path of an URL; what is internal is for the
     application to hand out. In a bucket there is no such folder: ``s3`` says all of it but its
-    secret, and the URL is the bucket's where everybody can read it.
+    secret, and the URL is the bucket's where everybody can read it. ``mount`` is the shared drive.
     """
     folders = []
     s3 = _without_secret(given["s3"])
@@ -47,7 +47,7 @@ def media(given, paths):
     if given["private"]:
         private = {"location": given["private"]["url"], "root": paths["private"], "internal": True}
         folders.append(private)
-    return {**given, "s3": s3, "folders": folders}
+    return {**given, "s3": s3, "mount": given["mount"] or {}, "folders": folders}
 
 
 def storage(media):

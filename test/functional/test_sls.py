@@ -87,6 +87,8 @@ PILLARS = {
             "blog-2": {
                 "source": {"pypi": "blog==1.0"},
                 "settings": "blog.settings",
+                "uid": 900,
+                "media": {"mount": "nas.example.org:/export/blog", "private": {}},
                 "manage": {"script": "blog-manage"},
                 "database": {"engine": "sqlite"},
                 "cache": {"engine": "locmem"},
@@ -150,6 +152,7 @@ def test_each_step_of_a_release_waits_for_the_one_before(rendering):
     for project, config in rendering.modules["django.config"]()["projects"].items():
         own = [chunk for chunk in steps if chunk["project"] == project]
         assert [chunk["fun"] for chunk in own] == [
+            *(["share_mounted"] if config["media"]["mount"] else []),
             "source_fetched",
             "packages_installed",
             "release_built",
@@ -180,10 +183,11 @@ def test_boto3_is_there_where_a_project_needs_it(rendering):
     assert ("boto3 is installed" in rendering.ids()) == wanted
 
 
-def test_uploads_in_a_bucket_have_no_folder(rendering):
+def test_uploads_elsewhere_have_no_folder(rendering):
     for project in rendering.modules["django.config"]()["projects"].values():
         directories = [chunk["name"] for chunk in rendering.low if chunk["fun"] == "directory"]
-        assert (project["paths"]["media"] in directories) != bool(project["media"]["s3"])
+        elsewhere = bool(project["media"]["s3"] or project["media"]["mount"])
+        assert (project["paths"]["media"] in directories) != elsewhere
 
 
 def test_no_command_runs_when_nothing_changed(rendering):

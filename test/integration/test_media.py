@@ -18,6 +18,12 @@ pytestmark = [
     ),
     pytest.mark.proves(
         "static files and uploads",
+        "uploads on a shared drive (GlusterFS)",
+        "mounted by the formula; nothing is released or written while it is away",
+        on=["Debian 12"],
+    ),
+    pytest.mark.proves(
+        "static files and uploads",
         "uploads in a bucket (django-storages, S3 by moto)",
         "tried before a release goes live, nothing on the host",
         on=["Debian 12"],
@@ -29,6 +35,7 @@ django:
     depot:
       source: {path: %(source)s}
       settings: depot.settings
+      uid: 900
       database: {engine: sqlite}
       cache: {engine: locmem}
       app: {workers: 1}
@@ -47,6 +54,8 @@ BUCKET = """\
           access_key: %s
           secret_key: "%s"
 """
+MOUNTED = "depot: shared drive is mounted"
+SHARE = "/srv/django/depot/share"
 TRIED = "depot: uploads have their bucket"
 MEDIA = "/srv/django/depot/shared/media"
 SCRIPT = "<script>document.title = 'mine'</script>"
@@ -59,7 +68,7 @@ def pillar(server, media):
 @pytest.fixture(scope="module")
 def server():
     """The depot, its uploads on the host, and two who have an account."""
-    with boot("int-media", image=ensure(SITE)) as host:
+    with boot("int-media", image=ensure(SITE), bind=["/dev/fuse"]) as host:
         put_checkout(host)
         server = Server(host)
         depot.put_source(server)
@@ -130,6 +139,71 @@ def test_private_uploads_are_their_owner_s(server):
 
 def test_nothing_is_left_to_do(server):
     server.assert_settled()
+
+
+def test_a_share_that_is_not_there_keeps_the_old_release_serving(server):
+    server.run("apt-get update -q && apt-get install -qy --no-install-recommends glusterfs-server")
+    server.run("systemctl start glusterd && mkdir -p /srv/brick")
+    before = server.live("depot")
+    share(server)
+    outcome = server.apply(check=False)
+    assert outcome.failed[0] == MOUNTED, outcome.told()
+    assert "cannot be mounted, so nothing is released" in outcome.comment(MOUNTED)
+    assert server.live("depot") == before
+    assert send(Browser(server.host), "/upload/", "old.txt", "as before").status_code == 200
+    assert_closed(server)
+
+
+def share(server):
+    """Let the pillar have uploads on a share of the host's own GlusterFS."""
+    mount = "        mount: {device: '%s:/uploads', type: glusterfs, options: '%s'}\n"
+    pillar(
+        server,
+        PRIVATE
+        + mount
+        % (server.host.address, "rw,nosuid,nodev,_netdev,x-systemd.requires=glusterd.service"),
+    )
+
+
+def assert_closed(server):
+    """Nobody but root can write where the share is not mounted, and nothing was written."""
+    wrote = server.run(["touch", f"{SHARE}/x"], user="depot", check=False)
+    assert "Permission denied" in wrote.stderr
+    assert server.run(["ls", "-A", SHARE]).stdout == ""
+
+
+def test_uploads_go_to_the_share(server):
+    address = server.host.address
+    server.run(
+        f"gluster --mode=script volume create uploads {address}:/srv/brick/one force"
+        " && gluster --mode=script volume start uploads"
+    )
+    assert MOUNTED in server.apply().changed
+    url = send(Browser(server.host), "/upload/", "here.txt", "on the share").json()["url"]
+    assert Browser(server.host).get(url).text == "on the share"
+    assert server.host.read("/srv/brick/one/media/here.txt") == "on the share"
+    ada = enter(server, "ada")
+    send(ada, "/keep/", "letter.txt", "dear share")
+    assert ada.get("/kept/ada/letter.txt").text == "dear share"
+    assert server.host.read("/srv/brick/one/private/ada/letter.txt") == "dear share"
+    for name in ("media", "private"):
+        assert server.mode(f"{SHARE}/{name}") == "2750 depot:www-data"
+        owner = server.run(["stat", "-c", "%u:%g", f"/srv/brick/one/{name}"]).stdout
+        assert owner == "900:33\n"
+    server.assert_settled()
+
+
+def test_a_share_that_went_away_loses_no_upload(server):
+    browser = Browser(server.host)
+    server.run(["umount", SHARE])
+    assert browser.get("/").status_code == 200
+    assert send(browser, "/upload/", "lost.txt", "where to").status_code == 500
+    assert_closed(server)
+    server.assert_mended(MOUNTED)
+    assert browser.get("/media/here.txt").text == "on the share"
+    assert send(browser, "/upload/", "again.txt", "here").status_code == 200
+    server.host.reboot()
+    assert browser.get("/media/here.txt").text == "on the share"
 
 
 def test_a_bucket_that_is_not_there_keeps_the_old_release_serving(server):

@@ -122,3 +122,35 @@ def test_uploads_on_the_host_have_a_storage_too(resolve_project):
     media = resolve_project()["projects"]["shop"]["media"]
     disk = {"BACKEND": django_project_files.DISK, "OPTIONS": {}}
     assert django_project_files.storage(media) == disk
+
+
+def test_uploads_on_a_shared_drive(resolve_project):
+    config = resolve_project(media={"mount": "nas.test:/export", "private": {}}, uid=900)
+    shop = config["projects"]["shop"]
+    assert shop["media"]["mount"]["type"] == "nfs4" and shop["uid"] == 900
+    roots = [folder["root"] for folder in shop["media"]["folders"]]
+    assert roots == ["/srv/django/shop/share/media", "/srv/django/shop/share/private"]
+    assert "nfs-common" in config["packages"]
+    gluster = {"mount": {"device": "nas.test:/uploads", "type": "glusterfs"}}
+    assert "glusterfs-client" in resolve_project(media=gluster)["packages"]
+
+
+def test_hosts_that_share_uploads_need_a_number_for_the_user(resolve):
+    hosts = {
+        "web1": {"address": "10.0.0.11", "roles": ["app", "web"]},
+        "web2": {"address": "10.0.0.12", "roles": ["app"]},
+    }
+    project = {
+        "source": {"path": "/srv/src"},
+        "database": {"engine": "none"},
+        "cache": {"engine": "locmem"},
+        "secrets": {"SECRET_KEY": "x" * 50},
+        "media": {"mount": "nas.test:/export"},
+    }
+    errors = resolve({"hosts": hosts, "projects": {"shop": project}})["errors"]
+    told = (
+        "django:projects:shop:uid: expected a number such as 900, since 2 hosts share its uploads"
+    )
+    assert errors == [told]
+    project["uid"] = 900
+    assert resolve({"hosts": hosts, "projects": {"shop": project}})["errors"] == []

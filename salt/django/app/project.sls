@@ -18,11 +18,29 @@ include:
 {%- for name, project in django.projects.items() %}
 {%- set paths = project.paths %}
 
+{%- if project.uid %}
+
+"{{ name }}: system group is there":
+  group.present:
+    - name: {{ project.group }}
+    - system: True
+    - gid: {{ project.uid }}
+    - require:
+      - django: the pillar is valid
+    - require_in:
+      - user: "{{ name }}: system user is there"
+{%- endif %}
+
 "{{ name }}: system user is there":
   user.present:
     - name: {{ project.user }}
     - system: True
+{%- if project.uid %}
+    - uid: {{ project.uid }}
+    - gid: {{ project.uid }}
+{%- else %}
     - usergroup: True
+{%- endif %}
     - home: {{ paths.cache }}
     - createhome: False
     - shell: /usr/sbin/nologin
@@ -39,10 +57,10 @@ include:
       - {{ paths.shared }}: [{mode: '0711'}]
       - {{ paths.static }}: [{mode: '0755'}]
       - {{ paths.config }}
-{%- if not project.media.s3 %}
+{%- if not (project.media.s3 or project.media.mount) %}
       - {{ paths.media }}: [{user: {{ project.user }}}, {group: www-data}, {mode: '2750'}]
 {%- endif %}
-{%- if project.media.private %}
+{%- if project.media.private and not project.media.mount %}
       - {{ paths.private }}: [{user: {{ project.user }}}, {group: www-data}, {mode: '2750'}]
 {%- endif %}
       - {{ paths.run }}: [{user: {{ project.user }}}, {group: www-data}, {mode: '2750'}]
@@ -80,6 +98,18 @@ include:
     - mode: '0644'
     - require:
       - file: "{{ name }}: directories are there"
+
+{%- if project.media.mount %}
+
+"{{ name }}: shared drive is mounted":
+  django.share_mounted:
+    - project: {{ name }}
+    - require:
+      - pkg: packages are installed
+      - file: "{{ name }}: directories are there"
+    - require_in:
+      - django: "{{ name }}: source is fetched"
+{%- endif %}
 
 "{{ name }}: source is fetched":
   django.source_fetched:
