@@ -15,6 +15,7 @@ TIMEOUT = 120
 PATIENCE = 20  # seconds for an answer of the drive
 MODE = 0o2750
 GROUP = "www-data"
+DEAD = "Transport endpoint is not connected"  # of a drive whose program has ended
 PROBE = ".django-formula-check"
 
 
@@ -52,16 +53,15 @@ def _differences(deployment, share, target):
     if line not in text.splitlines():
         changes["fstab"] = line
     found = django_share.mounted(django_share.MOUNTS.read_text(encoding="utf-8"), str(target))
-    if found is None:
+    if found is None or DEAD in _asked(target).stderr:
         changes["mounted"] = share["device"]
     elif not django_share.is_same(found, share):
         raise StepError(
             f"{found[0]} ({found[1]}) is mounted at {target}, and not {share['device']}"
             f" ({share['type']}): unmount it when nothing uses it, and run again"
         )
-    folders = [
-        str(path) for path in _folders(deployment) if found is None or _problem(deployment, path)
-    ]
+    is_away = "mounted" in changes
+    folders = [str(path) for path in _folders(deployment) if is_away or _problem(deployment, path)]
     if folders:
         changes["folders"] = folders
     return changes
@@ -76,15 +76,8 @@ def _folders(deployment):
 
 
 def _problem(deployment, folder):
-    """
-    What is wrong with a folder (str), or None. A program asks, since whoever asks a drive whose
-    server is away may wait for ever.
-    """
-    try:
-        argv = ["stat", "--format=%u:%g %a", str(folder)]
-        asked = run(argv, check=False, timeout=PATIENCE)
-    except CommandError:
-        raise StepError(f"{folder} does not answer: is the share's server well?") from None
+    """What is wrong with a folder (str), or None."""
+    asked = _asked(folder)
     if asked.returncode:
         said = asked.stderr.strip()
         if "No such file" in said:
@@ -99,7 +92,20 @@ def _problem(deployment, folder):
     return None if asked.stdout.strip() == wanted else f"it is {asked.stdout.strip()}"
 
 
+def _asked(path):
+    """
+    What stat says of a path (CompletedProcess). A program asks, since whoever asks a drive whose
+    server is away may wait for ever.
+    """
+    try:
+        return run(["stat", "--format=%u:%g %a", str(path)], check=False, timeout=PATIENCE)
+    except CommandError:
+        raise StepError(f"{path} does not answer: is the share's server well?") from None
+
+
 def _mount(share, target):
+    if DEAD in _asked(target).stderr:
+        _unmount(target)
     target.mkdir(mode=0o755, exist_ok=True)
     os.chown(target, 0, 0)
     os.chmod(target, 0o755)
@@ -110,9 +116,14 @@ def _mount(share, target):
     _write_fstab(share, target)
     try:
         run(_mount_argv(target), timeout=TIMEOUT)
+        problem = _asked(target).stderr.strip()
     except CommandError as error:
-        text = f"The share {share['device']} cannot be mounted, so nothing is released: {error}"
-        raise StepError(f"{text}\n{_last_words(target)}".rstrip()) from None
+        problem = str(error)
+    if problem:
+        text = f"The share {share['device']} cannot be mounted, so nothing is released: {problem}"
+        text = f"{text}\n{_last_words(target)}".rstrip()
+        _unmount(target)
+        raise StepError(text)
 
 
 def _mount_argv(target):
@@ -123,6 +134,13 @@ def _mount_argv(target):
     if not django_service.booted():
         return ["mount", str(target)]
     return ["systemctl", "start", _unit(target)]
+
+
+def _unmount(target):
+    """Take away what is left of a mount whose program has ended."""
+    run(["umount", "--lazy", str(target)], check=False, timeout=TIMEOUT)
+    if django_service.booted():
+        run(["systemctl", "stop", _unit(target)], check=False, timeout=TIMEOUT)
 
 
 def _unit(target):

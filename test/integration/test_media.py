@@ -204,6 +204,11 @@ def test_a_share_that_went_away_loses_no_upload(server):
     server.assert_mended(MOUNTED)
     assert browser.get("/media/here.txt").text == "on the share"
     assert send(browser, "/upload/", "again.txt", "here").status_code == 200
+    server.run(["pkill", "-KILL", "-x", "glusterfs"])  # the drive's program, not its server's
+    assert send(browser, "/upload/", "lost.txt", "where to").status_code == 500
+    assert MOUNTED in server.apply().changed
+    assert server.host.read("/srv/brick/one/media/again.txt") == "here"
+    assert browser.get("/media/again.txt").text == "here"
     server.host.reboot()
     assert browser.get("/media/here.txt").text == "on the share"
 

@@ -2,6 +2,7 @@
 
 import grp
 import os
+import shutil
 import types
 
 import django_share
@@ -69,6 +70,7 @@ def deployment(tmp_path, monkeypatch):
     def run(argv, user=None, **how):
         ran.append((argv, user))
         if argv[0] == "mount":
+            made.dead = made.dies
             if made.fails:
                 raise CommandError(argv, 32, "mount.nfs4: access denied by server", "status 32")
             made.mounts.write_text(
@@ -76,6 +78,13 @@ def deployment(tmp_path, monkeypatch):
             )
         if argv[0] == "stat" and made.hangs:
             raise CommandError(argv, None, "", "killed after its time limit")
+        if argv[0] == "stat" and made.dead:
+            said = f"stat: cannot statx: {django_step_share.DEAD}"
+            return types.SimpleNamespace(returncode=1, stdout="", stderr=said)
+        if argv[0] == "umount":
+            made.dead = False
+            shutil.rmtree(target / "media", ignore_errors=True)  # of the drive
+            made.mounts.write_text(ROOT)
         if argv[0] == "stat":
             try:
                 status = os.stat(argv[-1])
@@ -107,7 +116,9 @@ def deployment(tmp_path, monkeypatch):
         uid=os.getuid(),
         test=False,
         fails=False,
+        dies=False,
         hangs=False,
+        dead=False,
         mounts=tmp_path / "mountinfo",
         fstab=tmp_path / "fstab",
         target=target,
@@ -146,6 +157,24 @@ def test_nothing_is_made_below_a_mount_point_that_is_not_mounted(deployment):
         django_step_share.mount(deployment)
     assert "nothing is released" in str(raised.value) and not raised.value.blames_release
     assert list(deployment.target.iterdir()) == []
+
+
+def test_a_share_whose_program_ends_at_once_is_not_mounted(deployment):
+    deployment.dies = True
+    with pytest.raises(StepError, match=f"cannot be mounted.*{django_step_share.DEAD}"):
+        django_step_share.mount(deployment)
+    assert deployment.ran[-1][0][0] == "umount"
+
+
+def test_a_share_whose_program_ended_is_mounted_again(deployment):
+    django_step_share.mount(deployment)
+    deployment.dead = True
+    deployment.test = True
+    predicted = django_step_share.mount(deployment).changes
+    deployment.test = False
+    assert django_step_share.mount(deployment).changes == predicted
+    assert set(predicted) == {"mounted", "folders"}
+    assert django_step_share.mount(deployment).changes == {}
 
 
 def test_files_that_a_share_would_hide_are_told(deployment):
