@@ -256,6 +256,17 @@ print(answer.headers["Cache-Control"], answer.read().decode())
     server.assert_settled()
 
 
+def test_settings_that_would_keep_uploads_on_the_host_are_refused(server):
+    before = server.live("depot")
+    keys = BUCKET % (depot.API, depot.ACCESS_KEY, depot.SECRET_KEY)
+    disk = '{"BACKEND": "django.core.files.storage.FileSystemStorage"}'
+    pillar(server, f"{PRIVATE}{keys}      env: {{MEDIA_STORAGE: '{disk}'}}\n")
+    outcome = server.apply(check=False)
+    assert "keep uploads on this host" in outcome.comment("depot: release is checked")
+    assert server.live("depot") == before
+    assert Browser(server.host).get("/").status_code == 200
+
+
 def test_the_bucket_s_secret_is_the_project_s_alone(server):
     for name in ("/etc/nginx", "/etc/supervisor", "/var/log", "/var/cache/salt"):
         found = server.run(["grep", "-rlF", depot.SECRET_KEY, name], check=False)
