@@ -12,6 +12,7 @@ import django_health
 import django_hold
 import django_operations
 import django_rollback
+import django_timers
 from django_deployment import StepError
 from django_run import CommandError
 from salt.exceptions import CommandExecutionError
@@ -286,7 +287,8 @@ def health(project):
 def status(project=None):
     """
     What really runs: for each project (or one) the live release and instance, its processes with
-    their states, and whether it answers its health check.
+    their states, whether it answers its health check, and its timers with the result of their last
+    run: when it ``started`` and ``ended``, its ``exit_status`` and whether it ``failed``.
 
     CLI Example:
 
@@ -324,6 +326,8 @@ def _status(name):
             answer["problem"] = problem
     if deployment.hold:
         answer["held"] = django_hold.sentence(deployment.hold)
+    if deployment.project["timers"]:
+        answer["timers"] = django_timers.last_runs(deployment.project["timers"], layout.log)
     return answer
 
 

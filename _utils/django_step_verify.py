@@ -3,13 +3,14 @@
 import django_hold
 import django_process
 import django_running
+import django_timers
 from django_deployment import Outcome, StepError
 
 
 def verify(deployment):
     """
     The live processes run the code and the packages of the instance that is to run, and the release
-    that the pillar means is not one that was given up.
+    that the pillar means is not one that was given up. Timers whose last run failed are named.
     """
     hold, instance = deployment.hold, deployment.target
     if instance is None:
@@ -20,9 +21,9 @@ def verify(deployment):
         raise StepError("\n".join(wrong))
     if hold and hold["kind"] == django_hold.FAILED:
         raise StepError(django_hold.sentence(hold))
-    if hold:
-        return Outcome({}, django_hold.sentence(hold))
-    return Outcome({}, f"Every process runs from instance {instance}.")
+    said = django_hold.sentence(hold) if hold else f"Every process runs from instance {instance}."
+    failed = django_timers.complaints(deployment.project["timers"], deployment.layout.log)
+    return Outcome({}, " ".join([said, *failed]))
 
 
 def _strays(deployment, instance):

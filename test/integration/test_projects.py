@@ -31,7 +31,9 @@ django:
       health: {{path: /healthz/}}
       superuser: {{username: boss}}
       processes: {{heartbeat: {{manage: heartbeat --interval 1}}}}
-      timers: {{purge: {{manage: purge_entries --days 1, schedule: '* * * * *'}}}}
+      timers:
+        purge: {{manage: purge_entries --days 1, schedule: '* * * * *'}}
+        broken: {{manage: purge_entries --nonsense, schedule: '* * * * *'}}
     third:
       source: {{path: {CHECKOUT}/examples/guestbook}}
       settings: config.settings
@@ -170,6 +172,29 @@ def test_timer_runs_with_the_project_s_environment(server):
         time.sleep(1)
     assert server.psql(entries, "second") == ["0"]
     assert "purge: done" in server.host.read(log)
+
+
+def test_timer_that_fails_is_seen(server):
+    """It is asked for after the test before, in whose minute it ran too."""
+    deadline = time.monotonic() + 150
+    while True:
+        timers = server.call("django.status", "second")["second"]["timers"]
+        if timers["broken"]["failed"] or time.monotonic() > deadline:
+            break
+        time.sleep(1)
+    assert timers["broken"]["result"] == "failed with exit status 2"
+    assert timers["broken"]["exit_status"] == 2
+    assert timers["broken"]["started"] <= timers["broken"]["ended"]
+    assert (timers["purge"]["result"], timers["purge"]["failed"]) in (
+        ("done", False),
+        ("runs", False),
+    )
+    assert "--nonsense" in server.host.read("/var/log/django/second/timer-broken.log")
+    told = server.run("journalctl -t django-second -p err -o cat").stdout
+    assert "timer broken failed with exit status 2" in told
+    verified = server.apply().comment("second: what runs is verified")
+    assert "Timer broken failed with exit status 2 at " in verified
+    assert "purge" not in verified
 
 
 def test_systemd_and_supervisord_side_by_side(server):

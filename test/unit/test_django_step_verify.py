@@ -1,5 +1,6 @@
 """Processes that run something else than they should are told."""
 
+import json
 import types
 
 import django_hold
@@ -27,6 +28,7 @@ def deployment(tmp_path, monkeypatch):
     made = types.SimpleNamespace(
         name="shop",
         layout=layout,
+        project={"timers": {"purge": {"schedule": "daily"}}},
         target=INSTANCE,
         hold=None,
         test=False,
@@ -77,6 +79,16 @@ def test_what_runs_something_else_is_told(deployment, damage, told):
     damage(deployment)
     with pytest.raises(StepError, match=told):
         django_step_verify.verify(deployment)
+
+
+def test_a_timer_that_failed_is_named(deployment):
+    assert "purge" not in django_step_verify.verify(deployment).comment
+    deployment.layout.log.mkdir()
+    at = "2026-02-01T03:04:05+0000"
+    run = {"started": at, "ended": at, "exit_status": 3, "result": "failed with exit status 3"}
+    (deployment.layout.log / "timer-purge.last").write_text(json.dumps(run))
+    comment = django_step_verify.verify(deployment).comment
+    assert f"Timer purge failed with exit status 3 at {at}" in comment
 
 
 def test_a_failed_release_is_told_every_time(deployment):

@@ -5,10 +5,13 @@ import fcntl
 import json
 import os
 import runpy
+import signal
 import subprocess
 import sys
+import time
 import types
 
+import django_timers
 import pytest
 from pillars import ROOT
 
@@ -105,11 +108,17 @@ def timer(tmp_path):
     environment = tmp_path / "environment"
     environment.write_text("PATH=/usr/bin:/bin\nWORD='from the file'\n")
 
-    def run(*command, seconds=5, directory=tmp_path):
-        return call(program, "shop", "tidy", seconds, environment, directory, *command)
+    def run(*command, seconds=5, directory=tmp_path, start=False):
+        words = [program, "shop", "tidy", seconds, environment, directory, *command]
+        if not start:
+            return call(*words)
+        return subprocess.Popen([str(word) for word in words], start_new_session=True)
 
     run.log = tmp_path / "log/shop/timer-tidy.log"
     run.lock = tmp_path / "run/shop/timer-tidy.lock"
+    run.last = lambda: django_timers.last_runs({"tidy": {"schedule": "daily"}}, run.log.parent)[
+        "tidy"
+    ]
     return run
 
 
@@ -124,11 +133,52 @@ def test_a_timer_logs_what_its_command_says(timer, tmp_path):
 def test_a_timer_that_fails_says_so(timer):
     assert timer("sh", "-c", "exit 3").returncode == 3
     assert "tidy: failed with exit status 3" in timer.log.read_text()
+    last = timer.last()
+    assert (last["result"], last["exit_status"]) == ("failed with exit status 3", 3)
+    assert last["failed"] and last["started"] <= last["ended"]
+
+
+def test_a_timer_that_does_well_again_is_forgiven(timer):
+    assert (timer.last()["result"], timer.last()["failed"]) == ("has not run yet", False)
+    timer("sh", "-c", "exit 3")
+    timer("true")
+    last = timer.last()
+    assert (last["result"], last["exit_status"], last["failed"]) == ("done", 0, False)
+
+
+def test_a_timer_is_seen_while_it_runs_and_when_it_was_killed(timer):
+    process = timer("sleep", "30", seconds=60, start=True)
+    end = time.monotonic() + 20
+    while timer.last()["result"] != "runs" and time.monotonic() < end:
+        time.sleep(0.05)
+    assert timer.last()["result"] == "runs"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    last = timer.last()
+    assert (last["result"], last["failed"]) == ("was broken off", True)
+    assert "ended" not in last
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[1]", "null", '{"started": "<b>", "pid": 1}', "x" * 9999]
+)
+def test_a_timer_s_note_is_not_taken_for_granted(timer, text):
+    """The project may write there what it likes."""
+    note = timer.log.with_name("timer-tidy.last")
+    note.write_text(text)
+    assert timer.last()["result"] == "has not run yet"
+    note.unlink()
+    note.symlink_to("/etc/passwd")
+    assert timer.last()["result"] == "has not run yet"
+    note.unlink()
+    os.mkfifo(note)
+    assert timer.last()["result"] == "has not run yet"
 
 
 def test_a_timer_has_a_time_limit(timer):
     assert timer("sleep", "30", seconds=1).returncode == 124
     assert "tidy: was stopped after 1 seconds" in timer.log.read_text()
+    assert timer.last()["result"] == "was stopped after 1 seconds"
 
 
 def test_a_timer_that_still_runs_is_not_started_again(timer):
@@ -137,6 +187,7 @@ def test_a_timer_that_still_runs_is_not_started_again(timer):
         assert timer("sh", "-c", "echo twice").returncode == 0
     text = timer.log.read_text()
     assert "skipped, it still runs" in text and "twice" not in text
+    assert timer.last()["result"] == "has not run yet", "what was skipped is no run"
 
 
 def test_a_child_does_not_keep_the_lock(timer):
