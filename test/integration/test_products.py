@@ -1,7 +1,11 @@
-"""Real products, by pillar alone: a site made by Wagtail's own command, and pretalx from PyPI."""
+"""
+Real products, by pillar alone: a site made by Wagtail's own command, whose index is kept by a
+worker of RQ, and pretalx from PyPI with a worker of Celery.
+"""
 
 import datetime
 import re
+import time
 
 import pytest
 from cryptography import x509
@@ -23,6 +27,7 @@ pytestmark = pytest.mark.proves(
 WAGTAIL = "7.0.3"
 PRETALX = "2025.2.2"
 PNG = picture()
+DATABASES = {"blog": "blog", "conference": "talks"}  # and the projects that they are of
 PILLAR = f"""\
 django:
   projects:
@@ -35,6 +40,10 @@ django:
         blog/settings/local.py:
           content: |
             import os
+            from .base import INSTALLED_APPS
+            INSTALLED_APPS = [*INSTALLED_APPS, "django_tasks", "django_rq"]
+            TASKS = {{"default": {{"BACKEND": "django_tasks.backends.rq.RQBackend"}}}}
+            RQ_QUEUES = {{"default": {{"URL": os.environ["RQ_REDIS_URL"]}}}}
             SECRET_KEY = os.environ["SECRET_KEY"]
             ALLOWED_HOSTS = os.environ["ALLOWED_HOSTS"].split(",")
             CSRF_TRUSTED_ORIGINS = os.environ["CSRF_TRUSTED_ORIGINS"].split(",")
@@ -49,8 +58,10 @@ django:
                 "HOST": os.environ["DATABASE_HOST"],
                 "PORT": os.environ["DATABASE_PORT"],
             }}}}
-      python: {{packages: ['psycopg[binary]==3.3.9']}}
+      python: {{packages: ['psycopg[binary]==3.3.9', 'django-tasks[rq]==0.7.0']}}
       superuser: {{username: editor, email: editor@example.org}}
+      processes:
+        indexer: {{rq: {{options: [--job-class=django_tasks.backends.rq.Job]}}}}
       tasks:
         - {{name: search-index, manage: update_index, when: after}}
 
@@ -69,6 +80,7 @@ django:
         PRETALX_FILESYSTEM_MEDIA: '@{{path.media}}'
         PRETALX_FILESYSTEM_LOGS: '@{{path.data}}/logs'
         SECRET_KEY: null
+        HTTPS_PROXY: http://127.0.0.1:9  # nobody outside has to know of this test
       secrets:
         pretalx_key: {{generate: 60, export: false}}
       files:
@@ -85,10 +97,10 @@ django:
               host: '@{{database.host}}'
               port: '@{{database.port}}'
             redis: {{location: '@{{redis.url1}}', sessions: true}}
-            celery: {{broker: '@{{redis.url2}}', backend: '@{{redis.url3}}'}}
+            celery: {{broker: '@{{broker.url}}', backend: '@{{redis.url3}}'}}
       superuser: {{username: chair@example.org}}  # its users have no other name
       processes:
-        jobs: {{command: celery -A pretalx.celery_app worker --loglevel info --concurrency 1}}
+        jobs: {{celery: {{app: pretalx.celery_app, concurrency: 1}}}}
       timers:
         periodic: {{manage: runperiodic, schedule: '*/5 * * * *'}}
       web: {{tls: {{certificate: /etc/ssl/talks.pem, key: /etc/ssl/private/talks.key}}}}
@@ -162,15 +174,48 @@ def test_wagtail_editor_logs_in_and_publishes(server, blog):
     page = blog.get("/admin/")
     assert page.status_code == 200
     assert "Wagtail" in page.text
-    home = server.psql("SELECT id FROM wagtailcore_page WHERE depth = 2", "blog")[0]
-    fields = {"title": "Hello from the editor", "slug": "home", "action-publish": "action-publish"}
-    fields |= {"comments-TOTAL_FORMS": "0", "comments-INITIAL_FORMS": "0"}
-    saved = blog.submit(f"/admin/pages/{home}/edit/", fields)
-    assert saved.status_code == 302, saved.text[:2000]
+    home = publish(server, blog, "Hello from the editor")
     assert "Hello from the editor" in blog.get("/").text
     assert server.psql(f"SELECT title FROM wagtailcore_page WHERE id = {home}", "blog") == [
         "Hello from the editor"
     ]
+
+
+def publish(server, blog, title):
+    """Let the editor give the first page another title."""
+    home = server.psql("SELECT id FROM wagtailcore_page WHERE depth = 2", "blog")[0]
+    fields = {"title": title, "slug": "home", "action-publish": "action-publish"}
+    fields |= {"comments-TOTAL_FORMS": "0", "comments-INITIAL_FORMS": "0"}
+    saved = blog.submit(f"/admin/pages/{home}/edit/", fields)
+    assert saved.status_code == 302, saved.text[:2000]
+    return home
+
+
+def wait_for_row(server, database, sql):
+    """The first row that a question has, within two minutes."""
+    end = time.monotonic() + 120
+    while not (rows := server.psql(sql, database)) and time.monotonic() < end:
+        time.sleep(0.5)
+    assert rows, server.run(f"tail -n 30 /var/log/django/{DATABASES[database]}/*.log").stdout
+    return rows[0]
+
+
+def test_wagtail_s_index_is_kept_by_its_worker(server, blog):
+    """What the editor publishes waits for the worker, and is found once that has run."""
+    program = next(
+        line.split()[0]
+        for line in server.run("supervisorctl status", check=False).stdout.splitlines()
+        if line.startswith("blog.indexer.")
+    )
+    server.run(["supervisorctl", "stop", program])
+    blog.login("/admin/login/", "editor", server.secret("blog", "superuser.password"))
+    publish(server, blog, "Found by the worker")
+    found = "SELECT title FROM wagtailsearch_indexentry WHERE title = 'Found by the worker'"
+    assert server.psql(found, "blog") == []
+    assert "blog: processes run" in server.apply().changed
+    wait_for_row(server, "blog", found)
+    log = server.host.read("/var/log/django/blog/indexer.log")
+    assert "Successfully completed wagtail.search.tasks.insert_or_update_object_task" in log
 
 
 def test_wagtail_picture_is_uploaded_resized_and_served(server, blog):
@@ -203,12 +248,22 @@ def test_pretalx_chair_logs_in(server, talks):
     assert "chair@example.org" in page.text or "logout" in page.text
 
 
+def test_pretalx_s_worker_does_what_its_timer_asks_for(server):
+    """The product's own periodic command queues a task, whose result its worker writes down."""
+    server.run(["django-manage", "talks", "runperiodic"], timeout=120)
+    result = "SELECT value FROM common_globalsettings_settingsstore WHERE key = '{}'"
+    wait_for_row(server, "conference", result.format("update_check_last"))
+    said = wait_for_row(server, "conference", result.format("update_check_result"))
+    assert "unavailable" in said
+    log = server.host.read("/var/log/django/talks/jobs.log")
+    assert re.search(r"Task pretalx\.common\.update_check\[[0-9a-f-]+\] succeeded", log)
+
+
 def test_pretalx_has_its_database_cache_worker_and_timer(server):
     tables = server.psql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", "conference")
     assert int(tables[0]) > 30
-    assert server.host.pids("celery -A pretalx.celery_app worker")
+    assert server.host.pids("celery --app=pretalx.celery_app worker")
     assert "ready." in server.host.read("/var/log/django/talks/jobs.log")
-    server.run(["django-manage", "talks", "runperiodic"], timeout=120)
     assert server.mode("/etc/django/talks/pretalx.cfg").startswith(("640 ", "440 ", "400 "))
 
 
