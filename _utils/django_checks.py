@@ -294,6 +294,14 @@ def web(name, project):
         if project["web"]["server"] == "apache":
             yield "media:private", "expected nothing with web:server apache; Nginx can do that"
         taken[url] = "media:private"
+    for process, entry in project["processes"].items():
+        if not entry["flower"]:
+            continue
+        key, path = f"processes:{process}:flower:path", entry["flower"]["path"]
+        if not path.endswith("/") or path == "/":
+            yield key, f"expected a path below / with a slash at the end, got {path!r}"
+        if path in taken or path in project["web"]["locations"]:
+            yield key, f"expected another path, {taken.get(path, 'a location')} is there"
     for location, entry in project["web"]["locations"].items():
         key = f"web:locations:{location}"
         if location in taken:

@@ -11,7 +11,8 @@ bool}`` or ``{'generate': length, 'format': letters|hex|urlsafe, 'export': bool}
 
 - names of the pillar's ``secrets`` as they are, and always ``SECRET_KEY``
 - ``database.ALIAS.password`` (``database.default.password`` for ``database``)
-- ``cache.password``, ``broker.password``, ``superuser.password``, ``source.deploy_key``
+- ``cache.password``, ``broker.password``, ``superuser.password``, ``flower.password``,
+  ``source.deploy_key``
 - ``python.index_url``, ``python.extra_index_urls`` (joined by spaces)
 
 Everything else in the configuration may be shown once :func:`public` has gone over it.
@@ -25,6 +26,7 @@ import django_checks
 import django_facts
 import django_project
 import django_project_broker
+import django_queue
 import django_schema
 import django_server_apache
 import django_server_mariadb
@@ -268,6 +270,8 @@ def _needing(hosts):
             return having("app", "worker", "cache")
         if name == "superuser.password":
             return having("app")[:1]
+        if name == "flower.password":
+            return having("worker")[:1]
         return having("app", "worker")
 
     return needing
@@ -287,6 +291,9 @@ def _config(fleet, host, hosts, projects, system):
         }
         if not first_worker:
             project["timers"] = {}
+        project["web"]["locations"].update(
+            django_queue.flower_locations(project["processes"], project["paths"]["run"])
+        )
         if not runs:
             project["secret_specs"] = {
                 name: spec

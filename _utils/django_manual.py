@@ -61,6 +61,7 @@ REFERENCES = {
     "secrets.NAME": "a secret",
     "superuser.username": "login name of the superuser, likewise `superuser.email`",
     "superuser.password": "its password",
+    "flower.password": "the password of Flower, where a process is one",
     "path.root": "the project's directory, `/srv/django/PROJECT`",
     "path.shared": "what outlives releases, below it",
     "path.data": "`data` in the shared directory",
@@ -282,6 +283,7 @@ def _appendix():
     yield "| `cache.password` | `cache:password` |"
     yield "| `broker.password` | `broker:password` |"
     yield "| `superuser.password` | `superuser:password` |"
+    yield "| `flower.password` | none; `env: {FLOWER_BASIC_AUTH: …}` of the process replaces it |"
 
 
 def _title(path):

@@ -78,6 +78,8 @@ def namespace(project, host, secrets, release=None, venv=None, instance=None, so
         names["superuser.username"] = project["superuser"]["username"]
         names["superuser.email"] = project["superuser"]["email"]
         names["superuser.password"] = secrets.get("superuser.password", "")
+    if "flower.password" in project["secret_specs"]:
+        names["flower.password"] = secrets.get("flower.password", "")
     for name, value in (("path.venv", venv), ("instance", instance), ("socket", socket)):
         if value is not None:
             names[name] = value
@@ -98,7 +100,7 @@ def is_secret(name):
         or name == "media.secret_key"
         or name.split(".")[-1].startswith(("password", "url"))
         and name.startswith(
-            ("database.", "databases.", "cache.", "broker.", "redis.", "superuser.")
+            ("database.", "databases.", "cache.", "broker.", "redis.", "superuser.", "flower.")
         )
     )
 

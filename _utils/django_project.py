@@ -186,6 +186,9 @@ def _python(given, fleet):
                 packages.append(f"{package}=={version}" if version else package)
     if app["server"] == "uwsgi" and app["uwsgi_version"] and not named & {"uwsgi", "pyuwsgi"}:
         packages.append(f"pyuwsgi=={app['uwsgi_version']}")
+    flowers = [entry["flower"] for entry in given["processes"].values() if entry["flower"]]
+    if flowers and "flower" not in named:
+        packages.append(f"flower=={flowers[0]['version']}")
     python["packages"] = packages
     return python
 
@@ -323,6 +326,8 @@ def _secrets(given, project, python):
     for purpose, keys in (("media", given["media"]["s3"]), ("cdn", given["static"]["cdn"])):
         if keys and keys["secret_key"]:
             specs[f"{purpose}.secret_key"] = _password(keys["secret_key"])
+    if any(entry["flower"] for entry in given["processes"].values()):
+        specs["flower.password"] = dict(PASSWORD)
     if given["source"]["deploy_key"]:
         specs["source.deploy_key"] = _password(given["source"]["deploy_key"])
     if python["index_url"]:

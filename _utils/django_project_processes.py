@@ -42,7 +42,7 @@ def process(given, host):
     process = _compact(given, "command", "manage", *django_queue.KINDS)
     kind = django_queue.kind(process)
     if process["single"] is None:
-        process["single"] = kind in django_queue.SCHEDULERS
+        process["single"] = django_queue.is_single(process)
     if process["stop_timeout"] is None:
         is_worker = kind in django_queue.WORKERS
         process["stop_timeout"] = (
@@ -56,6 +56,9 @@ def process(given, host):
             )
         process["celery"] = worker
     process["environment"] = django_project_environment.variables(process.pop("env"))
+    if kind == "flower":
+        login = {"FLOWER_BASIC_AUTH": django_queue.flower_login(process["flower"])}
+        process["environment"] = {**login, **process["environment"]}
     return process
 
 

@@ -1,5 +1,5 @@
 """
-Workers and schedulers of queues as command lines: Celery, and RQ by django-rq's commands.
+Workers, schedulers and Flower as command lines: Celery, and RQ by django-rq's commands.
 
 The kinds stand beside ``command`` and ``manage`` below ``processes``. All functions are pure; what
 they get is the resolved process, see :func:`django_project_processes.process`.
@@ -11,7 +11,7 @@ import django_references
 
 WORKERS = ("celery", "rq")
 SCHEDULERS = ("celery_beat", "rq_scheduler")
-KINDS = ("celery", "celery_beat", "rq", "rq_scheduler")
+KINDS = ("celery", "celery_beat", "rq", "rq_scheduler", "flower")
 STOP_SECONDS = 60
 WORKER_STOP_SECONDS = 600  # a worker ends once its jobs are done
 FOLDER = "celery"  # in the shared directory: what beat remembers, one file a process
@@ -24,6 +24,10 @@ OWN_OPTIONS = {
         "-A --app -b --broker -s --schedule -S --scheduler -l --loglevel --detach --pidfile"
         " --workdir --uid --gid"
     ),
+    "flower": (
+        "--unix-socket --unix_socket --port --address --url-prefix --url_prefix --basic-auth"
+        " --basic_auth --xheaders --conf"
+    ),
     "rq": "--name --pid",
     "rq_scheduler": "-i --interval --queue --pid",
 }
@@ -34,9 +38,9 @@ def kind(spec):
     return next((name for name in KINDS if spec.get(name) is not None), None)
 
 
-def is_scheduler(spec):
-    """Whether the fleet may run only one of the process."""
-    return kind(spec) in SCHEDULERS
+def is_single(spec):
+    """Whether the fleet runs only one of the process, unless the pillar says otherwise."""
+    return kind(spec) in (*SCHEDULERS, "flower")
 
 
 def jobs(spec):
@@ -76,6 +80,8 @@ def argv(spec, manage, names, process, number=None):
         words = celery_argv(given, names, process, number)
     elif name == "celery_beat":
         words = beat_argv(given, names, process)
+    elif name == "flower":
+        words = flower_argv(given, names, process)
     elif name == "rq":
         words = [*manage, "rqworker", *given["queues"]]
     else:
@@ -129,6 +135,49 @@ def beat_argv(beat, names, process):
     return words
 
 
+def flower_argv(flower, names, process):
+    """
+    Flower's command line without its further options. It listens on a Unix socket only; its
+    password is in the process's environment, see :func:`flower_login`.
+    """
+    return [
+        f"{names['path.venv']}/bin/celery",
+        f"--app={flower['app']}",
+        "flower",
+        f"--unix-socket={flower_socket(names['path.run'], process)}",
+        f"--url-prefix={flower['path'].strip('/')}",
+        "--xheaders",
+        f"--logging={flower['log_level']}",
+    ]
+
+
+def flower_socket(folder, process):
+    """The Unix socket (str) of the process, below the project's folder of sockets."""
+    return f"{folder}/{process}.sock"
+
+
+def flower_login(flower):
+    """Who may look (str), with a reference to the generated password."""
+    return f"{flower['username']}:@{{flower.password}}"
+
+
+def flower_locations(processes, folder):
+    """
+    Locations for the front door (dict): where Flower is, if it is among the ``processes``.
+
+    folder
+        The project's folder of sockets.
+    """
+    return {
+        spec["flower"]["path"]: {
+            "proxy": f"http://unix:{flower_socket(folder, name)}",
+            "internal": False,
+        }
+        for name, spec in processes.items()
+        if spec.get("flower")
+    }
+
+
 # ---- checks ----
 
 
@@ -147,13 +196,19 @@ def checks(processes):
                 yield f"{below}:{name}:options:{index}", text
         if name == "celery":
             yield from _worker(f"{below}:celery", spec["celery"])
-        if name not in SCHEDULERS:
+        if not is_single(spec):
             continue
+        is_scheduler = name in SCHEDULERS
         if spec["single"] is False:
-            yield f"{below}:single", "expected true, since a second scheduler would do all twice"
+            text = (
+                "a second scheduler would do all twice" if is_scheduler else "one Flower is enough"
+            )
+            yield f"{below}:single", f"expected true, since {text}"
         if spec["count"] > 1:
-            yield f"{below}:count", f"expected 1, since {name} is a scheduler, got {spec['count']}"
-        which = (name, spec[name].get("app") or spec[name].get("queue"))
+            text = f"{name} is a scheduler" if is_scheduler else "one Flower is enough"
+            yield f"{below}:count", f"expected 1, since {text}, got {spec['count']}"
+        about = spec[name] if is_scheduler else {}
+        which = (name, about.get("app") or about.get("queue"))
         if which in seen:
             text = f"expected one {name} only, {seen[which]} is one already"
             yield f"{below}:{name}", text
@@ -182,7 +237,9 @@ def words(spec):
     return spec["command"] or spec["manage"] or [kind(spec) or ""]
 
 
-_QUEUE_WORD = re.compile(r"celery(_beat)?|rqworker|rqscheduler|rq(_scheduler)?", re.IGNORECASE)
+_QUEUE_WORD = re.compile(
+    r"celery(_beat)?|flower|rqworker|rqscheduler|rq(_scheduler)?", re.IGNORECASE
+)
 
 
 def needs_broker(spec):

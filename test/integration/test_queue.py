@@ -1,5 +1,6 @@
 """Queues by pillar alone: Celery and django-rq with a broker, jobs that outlive releases."""
 
+import re
 import time
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from test.hosts import boot
 
 from .machines import ensure
-from .server import Server, put_checkout
+from .server import Browser, Server, put_checkout
 
 pytestmark = pytest.mark.proves(
     "workers and schedulers",
@@ -29,6 +30,7 @@ django:
         jobs: {{celery: {{app: shop, concurrency: 2}}, start_seconds: 1s}}
         clock: {{celery_beat: shop, start_seconds: 1s}}
         quick: {{rq: [high, default], start_seconds: 1s}}
+        monitor: {{flower: shop, start_seconds: 1s}}
 """
 FILES = {
     "requirements.txt": """\
@@ -237,6 +239,49 @@ def test_jobs_of_a_management_command_are_done(server):
     wait_for(server, "shell", ["one|t"])
 
 
+def flower(server, path="/flower/"):
+    """What Flower answers to who knows its password; it may have been started a moment ago."""
+    browser, login = Browser(server.host), ("admin", server.secret("shop", "flower.password"))
+    end = time.monotonic() + 60
+    while True:
+        answer = browser.get(path, auth=login)
+        if answer.status_code != 502 or time.monotonic() > end:
+            return answer
+        time.sleep(0.5)
+
+
+def test_flower_is_behind_a_password_and_on_no_port(server):
+    page = flower(server)
+    assert page.status_code == 200 and "Flower" in page.text
+    assets = re.findall(r'(?:src|href)="(/flower/static/[^"?]+)', page.text)
+    assert assets
+    for asset in assets:
+        assert flower(server, asset).status_code == 200, asset
+    for path in ("/flower/", "/flower/tasks", "/flower/api/workers", "/flower/api/tasks"):
+        assert server.host.get(path).status == 401, path
+    assert Browser(server.host).get("/flower/", auth=("admin", "admin")).status_code == 401
+    password = server.secret("shop", "flower.password")
+    (pid,) = server.host.pids("celery --app=shop flower")
+    assert password not in server.run("ps axww -o args").stdout
+    assert f"pid={pid}," not in server.run("ss -Hltnp").stdout
+    found = server.run("ls /srv/django/shop/live/environment.monitor").stdout.strip()
+    assert server.mode(found).endswith(("640 root:shop", "440 root:shop"))
+
+
+def test_flower_sees_workers_and_jobs(server):
+    (worker,) = flower(server, "/flower/api/workers?refresh=1").json()
+    assert worker.startswith(f"jobs-{server.live('shop')[1]}@")
+    end, count = time.monotonic() + 90, 0
+    while time.monotonic() < end:
+        submit(server, f"seen{count}", kinds=["celery"])
+        time.sleep(1)  # it asks workers to tell of their jobs when it has found them
+        tasks = flower(server, "/flower/api/tasks?taskname=shop.tasks.work").json()
+        if any(task["state"] == "SUCCESS" for task in tasks.values()):
+            break
+        count += 1
+    assert [task for task in tasks.values() if task["state"] == "SUCCESS"], tail(server)
+
+
 def test_broker_is_a_server_of_its_own(server):
     first, second = server.call("django.config")["redis"]["instances"]
     assert first["port"] != second["port"]
@@ -300,6 +345,7 @@ def test_queue_outlives_a_restart_of_the_broker(server):
     wait_for(server, "kept%", ["two|t"] * 6)
     submit(server, "late")
     wait_for(server, "late", ["two|t", "two|t"])
+    assert flower(server).status_code == 200, "that of the new release"
     for name in ("first", "held", "after"):
         assert len(runs(server, name)) == 2, "none was done twice"
     predicted = server.predict()

@@ -56,13 +56,13 @@ ONE_PROJECT = [
     ({"processes": {"web": {"command": "x"}}}, "processes:web: expected another name"),
     (
         {"processes": {"w": {}}},
-        "processes:w: expected one of the keys command, manage, celery, celery_beat, rq or"
-        " rq_scheduler, got none",
+        "processes:w: expected one of the keys command, manage, celery, celery_beat, rq,"
+        " rq_scheduler or flower, got none",
     ),
     (
         {"processes": {"w": {"manage": "x", "rq": {}}}},
-        "processes:w: expected only one of the keys command, manage, celery, celery_beat, rq or"
-        " rq_scheduler, got manage and rq",
+        "processes:w: expected only one of the keys command, manage, celery, celery_beat, rq,"
+        " rq_scheduler or flower, got manage and rq",
     ),
     (
         {"cache": {"engine": "locmem"}, "processes": {"w": {"command": "celery -A x worker"}}},
@@ -125,6 +125,34 @@ ONE_PROJECT = [
     (
         {"processes": {"s": {"rq_scheduler": {}, "count": 2}}},
         "processes:s:count: expected 1, since rq_scheduler is a scheduler, got 2",
+    ),
+    (
+        {"processes": {"m": {"flower": "shop", "single": False}}},
+        "processes:m:single: expected true, since one Flower is enough",
+    ),
+    (
+        {"processes": {"m": {"flower": "shop", "count": 2}}},
+        "processes:m:count: expected 1, since one Flower is enough, got 2",
+    ),
+    (
+        {"processes": {"a": {"flower": "shop"}, "b": {"flower": "blog"}}},
+        "processes:b:flower: expected one flower only, a is one already",
+    ),
+    (
+        {"processes": {"m": {"flower": {"app": "shop", "options": ["--port=5555"]}}}},
+        "processes:m:flower:options:0: expected no --port, the formula sets it or another key does",
+    ),
+    (
+        {"processes": {"m": {"flower": {"app": "shop", "options": ["--x=@{flower.password}"]}}}},
+        "processes:m:flower:options: expected no secret on a command line",
+    ),
+    (
+        {"processes": {"m": {"flower": {"app": "shop", "path": "/flower"}}}},
+        "processes:m:flower:path: expected a path below / with a slash at the end, got '/flower'",
+    ),
+    (
+        {"processes": {"m": {"flower": {"app": "shop", "path": "/static/"}}}},
+        "processes:m:flower:path: expected another path, static is there",
     ),
     (
         {"processes": {"a": {"celery_beat": "shop"}, "b": {"celery_beat": "shop"}}},

@@ -356,6 +356,28 @@ def test_broker_alone_needs_a_redis(resolve_project):
     assert "REDIS_URL" not in config["projects"]["shop"]["environment"]
 
 
+def test_flower_is_behind_a_password_at_a_path_of_the_site(resolve_project):
+    processes = {"monitor": {"flower": {"app": "shop", "username": "chief"}}}
+    config = resolve_project(processes=processes)
+    assert (config["errors"], config["warnings"]) == ([], [])
+    shop = config["projects"]["shop"]
+    monitor = shop["processes"]["monitor"]
+    assert monitor["single"] is True
+    assert monitor["environment"] == {"FLOWER_BASIC_AUTH": "chief:@{flower.password}"}
+    assert shop["secret_specs"]["flower.password"]["generate"] == 32
+    assert shop["secret_specs"]["flower.password"]["export"] is False
+    assert "flower==2.2.0" in shop["python"]["packages"]
+    proxy = "http://unix:/run/django/shop/monitor.sock"
+    assert shop["web"]["locations"] == {"/flower/": {"proxy": proxy, "internal": False}}
+    assert shop["broker"]["engine"] == "redis"
+    own = {"env": {"FLOWER_BASIC_AUTH": "a:@{secrets.x}"}, "flower": "shop"}
+    packages = {"packages": ["flower>=2"]}
+    found = resolve_project(processes={"m": own}, python=packages, secrets={"x": "admin"})
+    shop = found["projects"]["shop"]
+    assert shop["processes"]["m"]["environment"] == {"FLOWER_BASIC_AUTH": "a:@{secrets.x}"}
+    assert not [name for name in shop["python"]["packages"] if name.startswith("flower==")]
+
+
 def test_workers_of_queues_follow_the_machine(resolve_project):
     config = resolve_project(
         processes={
@@ -491,13 +513,16 @@ def test_single_processes_and_timers_are_on_one_host(resolve):
         "processes": {
             "beat": {"command": "celery beat", "single": True},
             "w": {"command": "celery"},
+            "z": {"flower": "shop"},
         },
+        "broker": {"engine": "none"},
         "timers": {"t": {"manage": "x", "schedule": "hourly"}},
     }
     django = {"hosts": hosts, "projects": {"shop": project}}
     one, two = (resolve(django, id=name)["projects"]["shop"] for name in ("w1", "w2"))
-    assert (list(one["processes"]), list(one["timers"])) == (["beat", "w"], ["t"])
+    assert (list(one["processes"]), list(one["timers"])) == (["beat", "w", "z"], ["t"])
     assert (list(two["processes"]), list(two["timers"])) == (["w"], [])
+    assert (list(one["web"]["locations"]), list(two["web"]["locations"])) == (["/flower/"], [])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Workers and schedulers of queues: what they are called with, and which options are refused."""
+"""Workers, schedulers and Flower: what they are called with, and which options are refused."""
 
 import django_queue
 import pytest
@@ -8,6 +8,7 @@ NAMES = {
     "path.venv": "/v",
     "path.shared": "/srv/django/shop/shared",
     "path.data": "/srv/django/shop/shared/data",
+    "path.run": "/run/django/shop",
     "instance": "0123456789ab-ba9876543210",
 }
 CELERY = {
@@ -63,6 +64,27 @@ def test_celery_worker_with_everything():
         "--queues=mail,celery",
         "--statedb=/srv/django/shop/shared/data/state",
         "-Ofair",
+    ]
+
+
+def test_flower_listens_on_a_unix_socket_and_is_not_told_its_password():
+    flower = {
+        "app": "shop",
+        "path": "/staff/jobs/",
+        "username": "chief",
+        "log_level": "info",
+        "options": ["--persistent=True", "--db=@{path.data}/flower"],
+    }
+    assert argv(flower=flower) == [
+        "/v/bin/celery",
+        "--app=shop",
+        "flower",
+        "--unix-socket=/run/django/shop/jobs.sock",
+        "--url-prefix=staff/jobs",
+        "--xheaders",
+        "--logging=info",
+        "--persistent=True",
+        f"--db={NAMES['path.data']}/flower",
     ]
 
 

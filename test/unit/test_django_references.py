@@ -107,7 +107,7 @@ def test_every_known_name_is_documented_and_the_other_way_round(resolve_project)
     config = resolve_project(
         superuser={},
         settings="shop.settings",
-        broker={"engine": "redis"},
+        processes={"monitor": {"flower": "shop"}},
         writable=["scripts"],
         media={"private": {}, "s3": {"bucket": "shop"}},
         databases={"archive": {}},
@@ -199,6 +199,7 @@ def test_the_whole_environment_can_be_expanded(resolve_project):
         ("broker.password", True),
         ("broker.host", False),
         ("superuser.password", True),
+        ("flower.password", True),
         ("url", False),
         ("static.url", False),
         ("database.host", False),
