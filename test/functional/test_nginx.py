@@ -715,6 +715,7 @@ MEAN = {
         "source": {"path": "/srv/src"},
         "web": {"headers": {"Content-Security-Policy": "default-src 'self'; img-src *"}},
     },
+    "flower": {"source": {"path": "/srv/src"}, "processes": {"monitor": {"flower": "shop"}}},
     "proxy": {
         "source": {"path": "/srv/src"},
         "web": {

@@ -65,6 +65,7 @@ PILLARS = {
                     "worker": {"rq": ["high", "default"], "count": 2},
                     "jobs": {"celery": {"app": "shop", "queues": ["mail"]}},
                     "clock": {"celery_beat": "shop"},
+                    "monitor": {"flower": "shop"},
                 },
                 "timers": {
                     "clean_up": {
