@@ -210,7 +210,7 @@ def test_wagtail_s_index_is_kept_by_its_worker(server, blog):
     server.run(["supervisorctl", "stop", program])
     blog.login("/admin/login/", "editor", server.secret("blog", "superuser.password"))
     publish(server, blog, "Found by the worker")
-    found = "SELECT title FROM wagtailsearch_indexentry WHERE title = 'Found by the worker'"
+    found = "SELECT title FROM wagtailsearch_indexentry WHERE title::text LIKE '%worker%'"
     assert server.psql(found, "blog") == []
     assert "blog: processes run" in server.apply().changed
     wait_for_row(server, "blog", found)
