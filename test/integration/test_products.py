@@ -20,7 +20,7 @@ from .server import Browser, Server, picture, put_checkout
 pytestmark = pytest.mark.proves(
     "projects",
     "Wagtail and pretalx",
-    "real products from PyPI by pillar alone, with worker and timer",
+    "real products from PyPI by pillar alone; workers of RQ and Celery do their jobs",
     on=["Debian 12"],
 )
 

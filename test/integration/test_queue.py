@@ -12,7 +12,7 @@ from .server import Browser, Server, put_checkout
 
 pytestmark = pytest.mark.proves(
     "workers and schedulers",
-    "Celery, beat, django-rq",
+    "Celery, beat, Flower, django-rq",
     "jobs before, over and after a release are done once; the broker's restart loses none",
     on=["Debian 12"],
 )

@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.proves(
         "application server",
         "uWSGI behind Nginx",
-        "releases under load and another process manager, no request dropped",
+        "from and to Gunicorn, back by a rollback, another process manager: no request dropped",
         on=["Debian 12"],
     ),
 ]
