@@ -16,6 +16,7 @@ import django_secrets
 import django_step_build
 import django_step_check
 import django_step_migrate
+import django_step_pages
 import django_step_processes
 import django_step_prune
 import django_step_static
@@ -315,3 +316,16 @@ def verify(project, test=False):
         salt-call django.verify shop
     """
     return _access().step(project, django_step_verify.verify, test)
+
+
+def purge_old_pages(project, test=False):
+    """
+    Let the cache in front of a project forget the pages of other instances than the live one.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.purge_old_pages shop
+    """
+    return _access().step(project, django_step_pages.purge, test)

@@ -160,7 +160,8 @@ _SERVERS = {
 def stop_departed(test=False):
     """
     End programs and timers of projects that this host had and the pillar does not name for it any
-    more. Their data stays: releases, uploads, secrets, database and cache.
+    more. Their data stays: releases, uploads, secrets, database and cache. What has no data, a
+    Memcached or a Varnish that no project asks for, ends too.
 
     CLI Example:
 
@@ -189,6 +190,8 @@ def stop_departed(test=False):
         busy += left
         if changed:
             changes[name] = changed
+    for service in django_departed.caches(config):
+        changes[service] = _steer(service, {"running": False, "enabled": False}, test)["changes"]
     comment = "Every project of this host is in its pillar."
     if names:
         comment = f"Not in the pillar of this host, so only their data is kept: {', '.join(names)}."

@@ -12,7 +12,9 @@ import django_health
 import django_hold
 import django_operations
 import django_rollback
+import django_step_pages
 import django_timers
+import django_varnish
 from django_deployment import StepError
 from django_run import CommandError
 from salt.exceptions import CommandExecutionError
@@ -192,6 +194,34 @@ def scale(project, process, count):
         started, stopped = django_operations.scale_process(deployment, process, count)
     found = {"started": started, "stopped": stopped}
     return {key: names for key, names in found.items() if names}
+
+
+def purge(project, path=None):
+    """
+    Let the cache in front of a project forget pages. A release does so by itself.
+
+    path : None
+        The page of this path, with any query; with a ``*`` at its end, all whose path begins so;
+        None: all pages.
+
+    Returns what was forgotten (str). Raises CommandExecutionError when there is no cache in front.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.purge shop
+        salt-call django.purge shop /blog/
+        salt-call django.purge shop '/blog/*'
+    """
+    deployment = _access().deployment(project)
+    if not django_step_pages.is_cached(deployment):
+        raise CommandExecutionError(f"No cache is in front of {project} on this host")
+    try:
+        django_varnish.forget(project, path)
+    except (ValueError, CommandError) as error:
+        raise CommandExecutionError(str(error)) from None
+    return f"forgotten: {path or 'all pages'}"
 
 
 def releases(project):

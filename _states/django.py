@@ -458,6 +458,19 @@ def verified(name, project):
     return _apply(name, "django.verify", project=project)
 
 
+def pages_purged(name, project):
+    """
+    The cache in front of the project keeps pages of the live instance, and of no other.
+
+    .. code-block:: yaml
+
+        "shop: old pages are forgotten":
+          django.pages_purged:
+            - project: shop
+    """
+    return _apply(name, "django.purge_old_pages", project=project)
+
+
 def pruned(name, project):
     """
     Only the newest releases, and what they need, are kept.

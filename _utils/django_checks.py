@@ -22,10 +22,11 @@ import django_schema
 SYSTEM_USERS = frozenset(
     (
         "_apt adm audio backup bin cdrom crontab daemon dialout dip disk django-formula fax floppy"
-        " games gnats input irc kmem kvm list lp mail man messagebus netdev news nginx nobody"
-        " nogroup ntp operator plugdev postgres proxy redis render root salt sasl sgx shadow src"
-        " sshd ssl-cert staff sudo supervisor sync sys syslog systemd-network systemd-resolve"
-        " systemd-timesync tape tty users utmp uucp video voice www-data"
+        " games gnats input irc kmem kvm list lp mail man memcache messagebus mysql netdev news"
+        " nginx nobody nogroup ntp operator plugdev postgres proxy redis render root salt sasl sgx"
+        " shadow src sshd ssl-cert staff sudo supervisor sync sys syslog systemd-network"
+        " systemd-resolve systemd-timesync tape tty users utmp uucp varnish varnishlog vcache video"
+        " voice www-data"
     ).split()
 )
 RESERVED_PROJECTS = frozenset({"all", "default"})
@@ -40,8 +41,11 @@ RESERVED_ROLES = {
 SERVERS = {"postgresql": "PostgreSQL", "mysql": "MariaDB"}
 # What only PostgreSQL can be told of a database, with the schema's defaults.
 OF_POSTGRESQL = {"extensions": [], "encoding": "UTF8", "locale": "C.UTF-8", "template": "template0"}
+# What only Redis can be told of a cache, with the schema's defaults.
+OF_REDIS = {"password": None, "policy": "volatile-lru", "persistence": "snapshot"}
 RESERVED_VARIABLES = frozenset({"DJANGO_RELEASE"})
 BROKER = re.compile(r"broker|redis|rq_", re.IGNORECASE)
+CACHE_URL = frozenset({"cache.url", "cache.location"})
 OWN_OPTION = re.compile(r"(-b|--bind|-D|--daemon|-p|--pid|-u|--user|-g|--group)(=|$)")
 UWSGI_OPTION = re.compile(
     r"--?(s|socket|uwsgi-socket|http|http-socket|fastcgi-socket|scgi-socket|protocol|d|daemonize2?"
@@ -65,7 +69,18 @@ def pillar(fleet, hosts, host):
     """
     projects = fleet["projects"]
     messages = []
-    for check in (names, source, environment, app, queues, timers, database, web, secrets):
+    for check in (
+        names,
+        source,
+        environment,
+        app,
+        cache,
+        queues,
+        timers,
+        database,
+        web,
+        secrets,
+    ):
         for name, project in projects.items():
             messages += [_message(name, key, text) for key, text in check(name, project)]
     for check in (django_checks_files.files, *django_checks_fleet.BETWEEN_PROJECTS):
@@ -187,6 +202,26 @@ def _uwsgi(project):
         yield "web:websocket", "expected false beside server: uwsgi"
 
 
+def cache(name, project):
+    """What only a cache with engine redis can be told, and a Memcached behind a socket."""
+    given = project["cache"]
+    if given["engine"] != "memcached":
+        return
+    for key, default in OF_REDIS.items():
+        if given[key] != default:
+            yield f"cache:{key}", "expected only with engine redis"
+    if given["port"] and not given["host"]:
+        text = "expected only beside host, since only the project reaches this one, by a socket"
+        yield "cache:port", text
+    places = {"env": project["env"], "app:env": project["app"]["env"]}
+    places.update({f"processes:{key}:env": it["env"] for key, it in project["processes"].items()})
+    for place, variables in places.items():
+        for key, value in variables.items():
+            if BROKER.search(key) and CACHE_URL.intersection(django_references.find(value)):
+                text = "expected the URL of a Redis such as @{broker.url}; Memcached keeps no queue"
+                yield f"{place}:{key}", text
+
+
 def queues(name, project):
     """Workers and schedulers of queues, and what they need: a broker."""
     yield from django_queue.checks(project["processes"])
@@ -302,6 +337,12 @@ def web(name, project):
             yield key, f"expected a path below / with a slash at the end, got {path!r}"
         if path in taken or path in project["web"]["locations"]:
             yield key, f"expected another path, {taken.get(path, 'a location')} is there"
+    if project["web"]["cache"]:
+        if project["app"]["server"] == "uwsgi":
+            text = "expected another app:server than uwsgi, since Varnish speaks HTTP only"
+            yield "web:cache", text
+        if project["web"]["server"] != "nginx":
+            yield "web:cache", "expected only with web:server nginx"
     for location, entry in project["web"]["locations"].items():
         key = f"web:locations:{location}"
         if location in taken:

@@ -124,6 +124,14 @@ def placement(projects, hosts, is_fleet):
             if entry["host"] in members:
                 text = "expected only for an external database (the role database says which host)"
                 yield name, f"{key}:host", text
+        cache = project["cache"]
+        others = [host for host in runs if "cache" not in hosts[host]["roles"]]
+        if cache["engine"] == "memcached" and not cache["host"] and others:
+            text = (
+                "expected redis, or a host of your own: Memcached knows no password, so that only"
+            )
+            where = "projects on the host with the role cache may use it"
+            yield name, "cache:engine", f"{text} {where}, and {others[0]} runs this one too"
 
 
 BETWEEN_PROJECTS = (users, numbers, databases, domains, fronts, programs)

@@ -30,9 +30,11 @@ import django_queue
 import django_schema
 import django_server_apache
 import django_server_mariadb
+import django_server_memcached
 import django_server_nginx
 import django_server_postgresql
 import django_server_redis
+import django_server_varnish
 import yaml
 
 ROLES = ("app", "web", "worker", "database", "cache")
@@ -188,6 +190,8 @@ def _nothing(host, errors):
         "postgresql": {},
         "mariadb": {},
         "redis": {},
+        "memcached": {},
+        "varnish": {},
         "nginx": {},
         "apache": {},
         "projects": {},
@@ -227,7 +231,7 @@ def _fleet(fleet, host):
     needs = {
         "app": True,
         "database": any(_managed(item) for item in fleet["projects"].values()),
-        "cache": any(_managed_redis(item) for item in fleet["projects"].values()),
+        "cache": any(_managed_cache(item) for item in fleet["projects"].values()),
     }
     for role, needed in needs.items():
         having = [name for name, item in hosts.items() if role in item["roles"]]
@@ -250,9 +254,9 @@ def _managed(project):
     )
 
 
-def _managed_redis(project):
+def _managed_cache(project):
     cache = project["cache"]
-    own_cache = cache["engine"] == "redis" and not cache["host"]
+    own_cache = cache["engine"] in ("redis", "memcached") and not cache["host"]
     return own_cache or django_project_broker.is_managed(project)
 
 
@@ -294,6 +298,8 @@ def _config(fleet, host, hosts, projects, system):
         project["web"]["locations"].update(
             django_queue.flower_locations(project["processes"], project["paths"]["run"])
         )
+        if "web" not in roles:
+            project["web"]["cache"] = {}
         if not runs:
             project["secret_specs"] = {
                 name: spec
@@ -312,6 +318,8 @@ def _config(fleet, host, hosts, projects, system):
         "postgresql": {},
         "mariadb": {},
         "redis": {},
+        "memcached": {},
+        "varnish": {},
         "nginx": {},
         "apache": {},
         "projects": projects,
@@ -325,8 +333,10 @@ def _config(fleet, host, hosts, projects, system):
         )
     if "cache" in roles:
         config["redis"] = django_server_redis.configuration(fleet, host, hosts, projects)
+        config["memcached"] = django_server_memcached.configuration(fleet, host, projects)
     fronts = {project["web"]["server"] for project in projects.values()}
     if "web" in roles and "nginx" in fronts:
+        config["varnish"] = django_server_varnish.configuration(fleet, host, projects)
         config["nginx"] = django_server_nginx.configuration(fleet, host, projects, system)
     if "web" in roles and "apache" in fronts:
         config["apache"] = django_server_apache.configuration(fleet, host, projects, system)
@@ -345,8 +355,10 @@ def _config(fleet, host, hosts, projects, system):
         "django.database.postgresql": config["postgresql"],
         "django.database.mariadb": config["mariadb"],
         "django.cache.redis": config["redis"],
+        "django.cache.memcached": config["memcached"],
         "django.process.supervisord": config["supervisord"],
         "django.app.project": runs,
+        "django.web.varnish": config["varnish"],
         "django.web.nginx": config["nginx"],
         "django.web.apache": config["apache"],
         "django.app.departed": True,
@@ -359,7 +371,7 @@ def _packages(config, fleet, system):
     """All Debian packages that this host needs, sorted."""
     names = system["packages"]
     packages = {*names["base"], *fleet["packages"]}
-    for server in ("nginx", "apache", "redis"):
+    for server in ("nginx", "apache", "varnish", "redis", "memcached"):
         if config[server]:
             packages.update(names[server])
     for server in ("postgresql", "mariadb"):

@@ -1,16 +1,35 @@
 """
 Projects that this host had and the pillar does not name any more: their programs and timers end,
-their data stays.
+their data stays. Servers that keep nothing of worth end, too, once no project asks for them.
 """
 
 import pathlib
 import time
 
 import django_process
+import django_service
 
 CRON = pathlib.Path("/etc/cron.d")
 LEAVE_SECONDS = 10
 STOP_SECONDS = 10  # of a program that does not run
+CACHES = ("memcached", "varnish")
+
+
+def caches(config):
+    """
+    Services (list of str) of caches that run or start with the host, and that no project asks for.
+
+    config
+        The configuration of this host.
+    """
+    wanted = {each["service"] for kind in CACHES for each in config[kind].get("instances", [])}
+    found = set()
+    for kind in CACHES:
+        units = (django_service.UNITS / "multi-user.target.wants").glob(f"{kind}@*.service")
+        found |= {path.stem for path in units}
+        found |= {path.name for path in django_service.SCRIPTS.glob(f"{kind}-*")}
+    looked = {name: django_service.look(name) for name in sorted(found - wanted)}
+    return [name for name, seen in looked.items() if seen["running"] or seen["enabled"]]
 
 
 def find(root, known):

@@ -212,6 +212,7 @@ class Layout:
         self.restarts = self.root / "restarts.json"
         self.repairs = self.root / "repairs.json"
         self.cdn = self.root / "cdn.json"
+        self.pages = self.root / "pages.json"
 
     def release(self, release_id):
         """Folder of a release."""

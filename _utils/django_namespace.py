@@ -145,6 +145,8 @@ def _database(database, secrets, alias):
 def _cache(cache, secrets):
     if cache["engine"] == "locmem":
         return {"cache.url": "locmem://", "cache.engine": "locmem"}
+    if cache["engine"] == "memcached":
+        return _memcached(cache)
     if cache["engine"] != "redis":
         return {}
     password = secrets.get("cache.password", "")
@@ -158,6 +160,19 @@ def _cache(cache, secrets):
         names[f"redis.url{number}"] = f"{server}/{number}"
     names["cache.url"] = names["redis.url"] = f"{server}/0"
     names["cache.engine"] = "redis"
+    return names
+
+
+def _memcached(cache):
+    """A Memcached's names; ``cache.location`` is what LOCATION in Django's settings has to be."""
+    names = {"cache.engine": "memcached"}
+    if cache["socket"]:
+        names["cache.location"] = f"unix:{cache['socket']}"
+        names["cache.url"] = f"pymemcache://{cache['socket']}"
+        return names
+    names.update({f"cache.{key}": cache[key] for key in ("host", "port")})
+    names["cache.location"] = f"{_bracket(cache['host'])}:{cache['port']}"
+    names["cache.url"] = f"pymemcache://{names['cache.location']}"
     return names
 
 

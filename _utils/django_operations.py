@@ -13,6 +13,7 @@ import django_running
 import django_step_build
 import django_step_check
 import django_step_migrate
+import django_step_pages
 import django_step_processes
 import django_step_prune
 import django_step_switch
@@ -37,6 +38,7 @@ EXCHANGE = (
     django_step_verify.verify,
     django_step_migrate.migrate_after,
     django_step_prune.prune,
+    django_step_pages.purge,
 )
 
 

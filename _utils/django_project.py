@@ -291,6 +291,7 @@ def _web(given, front, app):
     https = web["https"]
     web["https"] = bool(web["tls"]) if https is None else https
     web["tls"] = web["tls"] or {}
+    web["cache"] = web["cache"] or {}
     longest = LONG if web["websocket"] or not app["timeout"] else app["timeout"]
     web["read_timeout"] = web["read_timeout"] or longest + 5
     web["port"], web["tls_port"] = front["port"], front["tls_port"]

@@ -3,6 +3,7 @@
 import hashlib
 
 REDIS_PORTS = (6380, 1000)
+MEMCACHED_PORT = 11211
 
 
 def redis_port(name):
@@ -13,10 +14,11 @@ def redis_port(name):
 
 def resolve(name, given, fleet, host):
     """The cache (dict): ``local`` is on this host, ``managed`` is run by the formula."""
-    cache = {"engine": given["engine"], "local": False, "managed": False}
-    if given["engine"] != "redis":
-        return cache
-    return redis(given, redis_port(name), fleet["cache_host"], host)
+    if given["engine"] == "redis":
+        return redis(given, redis_port(name), fleet["cache_host"], host)
+    if given["engine"] == "memcached":
+        return memcached(name, given, fleet["cache_host"], host)
+    return {"engine": given["engine"], "local": False, "managed": False}
 
 
 def redis(given, own_port, server, host):
@@ -37,4 +39,23 @@ def redis(given, own_port, server, host):
         "maxmemory": given["maxmemory"],
         "policy": given["policy"],
         "persistence": given["persistence"],
+    }
+
+
+def memcached(name, given, server, host):
+    """The Memcached of a project (dict), see :func:`resolve`.
+
+    It knows no password. So one that is run by the formula has no port, and only the project's
+    group reaches its socket; a check sees to it that no other host needs it. server: the host with
+    the role cache, None for this one.
+    """
+    managed = not given["host"]
+    return {
+        "engine": "memcached",
+        "local": managed and (server is None or server["name"] == host["name"]),
+        "managed": managed,
+        "host": given["host"],
+        "port": None if managed else given["port"] or MEMCACHED_PORT,
+        "socket": f"/run/memcached-{name}/memcached.sock" if managed else None,
+        "maxmemory": given["maxmemory"],
     }

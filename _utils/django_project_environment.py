@@ -76,6 +76,8 @@ def derived(given, project):
             result[f"DATABASE_{key.upper()}"] = f"@{{database.{key}}}"
     if project["cache"]["engine"] != "none":
         result["CACHE_URL"] = "@{cache.url}"
+    if project["cache"]["engine"] == "memcached":
+        result["MEMCACHED_LOCATION"] = "@{cache.location}"
     if project["cache"]["engine"] == "redis":
         result["REDIS_URL"] = "@{redis.url}"
         for key in ("host", "port", "password"):

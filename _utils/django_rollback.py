@@ -12,6 +12,7 @@ import time
 import django_database
 import django_hold
 import django_layout
+import django_step_pages
 import django_step_processes
 import django_step_prune
 import django_step_switch
@@ -130,6 +131,7 @@ def go_back(deployment, instance, reverse):
         changes["reversed"] = django_database.as_names(undone)
     django_step_verify.verify(deployment)
     django_step_prune.prune(deployment)
+    changes.update(django_step_pages.purge(deployment).changes)
     return changes
 
 

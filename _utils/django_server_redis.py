@@ -21,7 +21,7 @@ def configuration(fleet, host, hosts, projects):
     )
     shared = set(host["roles"]) != {"cache"}
     share = django_tuning.memory_share(fleet["redis"]["memory_share"], shared, 10, 60)
-    part = django_tuning.redis_maxmemory(host["memory"], share, len(used), shared)
+    part = django_tuning.cache_maxmemory(host["memory"], share, len(used), shared)
     instances = []
     for project, purpose, redis in used:
         # An underscore keeps it apart from every project: none has one in its name.

@@ -5,6 +5,8 @@ from django_deployment import Outcome, StepError, unless_held
 
 CHECK_TIMEOUT = 300
 LEVELS = {"error": 40, "warning": 30}
+# Caches that lose what they keep, by a part of their backend's path.
+LOSING = {".memcached.": "Memcached", ".locmem.": "the memory of each process"}
 VENDORS = {"postgresql": "PostgreSQL", "mysql": "MySQL", "sqlite": "SQLite"}
 
 
@@ -14,8 +16,9 @@ def check(deployment):
     instance = deployment.instance
     if instance is None:
         return Outcome({"checked": "the new release"}, "The new release would be checked.")
-    if deployment.layout.instance_record(instance).get("facts"):
-        return Outcome({}, f"Instance {instance} has passed its checks.")
+    facts = deployment.layout.instance_record(instance).get("facts")
+    if facts:
+        return Outcome({}, f"Instance {instance} has passed its checks.{_doubts(facts)}")
     changes = {"checked": instance}
     if deployment.test:
         return Outcome(changes, f"Instance {instance} would be checked.")
@@ -39,7 +42,17 @@ def check(deployment):
         raise failure
     deployment.database = answer.get("applied")
     deployment.layout.save_instance_record(instance, facts=answer["inspect"])
-    return Outcome(changes, f"Instance {instance} passes its checks.")
+    return Outcome(changes, f"Instance {instance} passes its checks.{_doubts(answer['inspect'])}")
+
+
+def _doubts(facts):
+    """What is allowed but likely a mistake (str)."""
+    store = facts.get("sessions") or ""
+    lost = next((text for kind, text in LOSING.items() if kind in store), None)
+    if lost is None:
+        return ""
+    advice = "django.contrib.sessions.backends.cached_db keeps them in the database, too"
+    return f" Sessions are kept in {lost} only, which may drop them at any time: {advice}."
 
 
 def _unfit(deployment, answer):

@@ -12,6 +12,7 @@ import django_host_files
 import django_layout
 import django_process
 import django_programs
+import django_step_pages
 from django_deployment import Outcome, StepError
 from django_run import CommandError
 
@@ -49,8 +50,10 @@ def go_live(deployment):
             django_layout.point(link, target)
         else:
             link.unlink(missing_ok=True)
+    django_step_pages.forget(deployment)
     for other in others:
         _retire(deployment, other)
+    django_step_pages.forget(deployment)
     left, _, problem = _differences(deployment, instance, name, definition)
     if left or problem:
         raise StepError(f"After the switch these are still not as wanted: {left or problem}")

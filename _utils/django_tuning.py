@@ -76,9 +76,10 @@ def mariadb(cores, memory):
     }
 
 
-def redis_maxmemory(memory, share, instances, shared):
-    """Bytes for one of so many Redis servers: its part of the share of memory (MiB, percent).
+def cache_maxmemory(memory, share, instances, shared):
+    """Bytes for one of so many Redis or Memcached servers: its part of the share of memory.
 
+    memory: MiB. share: percent.
     Beside other roles no more than 512 MiB; never less than 32 MiB.
     """
     part = memory * MIB * share // 100 // max(instances, 1)

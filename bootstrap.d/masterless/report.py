@@ -144,8 +144,12 @@ def stack(config):
         parts.append(f"PostgreSQL {config['postgresql']['version']}")
     if config["redis"]:
         parts.append("Redis")
+    if config["memcached"]:
+        parts.append("Memcached")
     if config["supervisord"]:
         parts.append("Supervisord")
+    if config["varnish"]:
+        parts.append("Varnish")
     parts += [name for key, name in preflight.FRONTS.items() if config[key]]
     return ", ".join(parts)
 

@@ -46,6 +46,7 @@ PILLARS = {
             "settings": {"wal_level": "logical", "log_line_prefix": "%m [%p]"},
         },
         "redis": {"settings": {"tcp-keepalive": 60}},
+        "memcached": {"settings": {"max-item-size": "8m"}},
         "projects": {
             "shop": {
                 "source": {"git": "git@git.example.org:shop.git", "deploy_key": CANARY},
@@ -78,6 +79,7 @@ PILLARS = {
                     "tls": {"certificate": "/etc/ssl/shop.pem", "key": "/etc/ssl/shop.key"},
                     "headers": {"X-Note": "it's a value"},
                     "websocket": True,
+                    "cache": {"ttl": "2m", "ignore_cookies": ["cookie.consent"]},
                     "trusted_proxies": ["10.0.0.5", "192.0.2.0/24"],
                     "locations": {
                         "/favicon.ico": {"alias": "@{path.static}/favicon.ico", "expires": "1d"},
@@ -92,7 +94,7 @@ PILLARS = {
                 "media": {"mount": "nas.example.org:/export/blog", "private": {}},
                 "manage": {"script": "blog-manage"},
                 "database": {"engine": "sqlite"},
-                "cache": {"engine": "locmem"},
+                "cache": {"engine": "memcached"},
             },
         },
     },
@@ -254,6 +256,43 @@ def test_cache_and_broker_are_apart_with_a_password_each(minion_opts):
         chunk["context"]["secret"] for chunk in rendering.low if chunk["fun"] == "secret_file"
     ]
     assert contexts == ["cache.password", "broker.password"]
+
+
+def test_memcached_is_one_for_each_project_and_the_packaged_one_is_off(minion_opts, init):
+    rendering = Rendering(minion_opts, grains(init=init), {"django": PILLARS["full"]})
+    text = rendering.files()["/etc/default/memcached-blog-2"]
+    assert "GROUP='blog-2'\n" in text and " --max-item-size=8m'\n" in text
+    by_id = {chunk["__id__"]: chunk for chunk in rendering.low}
+    mark = "@" if init == "systemd" else "-"
+    assert by_id["blog-2: Memcached runs"]["name"] == f"memcached{mark}blog-2"
+    assert by_id["the packaged Memcached server does not run"]["name"] == "memcached"
+    if init == "systemd":
+        unit = rendering.files()["/etc/systemd/system/memcached@.service"]
+        assert "\nPrivateNetwork=yes\n" in unit and "\nUser=memcache\n" in unit
+
+
+def test_varnish_is_between_nginx_and_the_application(minion_opts, init):
+    rendering = Rendering(minion_opts, grains(init=init), {"django": PILLARS["full"]})
+    files = rendering.files()
+    site = files["/etc/nginx/django.d/shop.conf"]
+    servers = [line.strip() for line in site.splitlines() if line.strip().startswith("server unix")]
+    assert servers[:2] == [
+        "server unix:/run/varnish-shop/http.sock fail_timeout=0;",
+        "server unix:/srv/django/shop/web.sock backup;",
+    ]
+    assert "varnish" not in files["/etc/nginx/django.d/blog-2.conf"]
+    rules = files["/etc/varnish/shop.vcl"]
+    assert '.path = "/srv/django/shop/web.sock";' in rules
+    assert r"|cookie\.consent)=[^;]*" in rules and "return (pipe);" in rules
+    assert "set beresp.ttl = 120s;" in rules
+    options = files["/etc/default/varnish-shop"]
+    assert " -T 127.0.0.1:0 " in options and " -S /run/varnish-shop/secret " in options
+    by_id = {chunk["__id__"]: chunk for chunk in rendering.low}
+    mark = "@" if init == "systemd" else "-"
+    assert by_id["shop: Varnish runs"]["name"] == f"varnish{mark}shop"
+    off = [c["name"] for c in rendering.low if c["__id__"].startswith("the packaged Varnish")]
+    assert off == ["varnish", "varnishncsa"]
+    assert {"django": "shop: Varnish runs"} in by_id["shop: Nginx serves it"]["require"]
 
 
 def test_requests_of_a_site_are_not_for_every_user_to_read(minion_opts):

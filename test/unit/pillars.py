@@ -52,6 +52,16 @@ def assert_nothing_to_do(config):
     """An invalid pillar changes nothing: the configuration has only its errors."""
     assert config["valid"] is False
     assert config["tiers"] == ["django.valid"]
-    for key in ("projects", "postgresql", "mariadb", "redis", "nginx", "apache", "supervisord"):
+    for key in (
+        "projects",
+        "postgresql",
+        "mariadb",
+        "redis",
+        "memcached",
+        "varnish",
+        "nginx",
+        "apache",
+        "supervisord",
+    ):
         assert config[key] == {}
     assert config["packages"] == []

@@ -76,6 +76,42 @@ ONE_PROJECT = [
         },
         "processes:w: expected a broker",
     ),
+    (
+        {
+            "cache": {"engine": "memcached"},
+            "broker": {"engine": "none"},
+            "processes": {"w": {"celery": "shop"}},
+        },
+        "processes:w: expected a broker",
+    ),
+    (
+        {"broker": {"engine": "memcached"}},
+        "broker:engine: expected redis or none (Memcached keeps no queue), got 'memcached'",
+    ),
+    (
+        {"cache": {"engine": "memcached"}, "env": {"CELERY_BROKER_URL": "@{cache.url}"}},
+        "env:CELERY_BROKER_URL: expected the URL of a Redis such as @{broker.url}; Memcached keeps"
+        " no queue",
+    ),
+    (
+        {
+            "cache": {"engine": "memcached"},
+            "processes": {"w": {"celery": "shop", "env": {"RQ_URL": "x@{cache.url}"}}},
+        },
+        "processes:w:env:RQ_URL: expected the URL of a Redis",
+    ),
+    (
+        {"cache": {"engine": "memcached", "password": "canary-password"}},
+        "cache:password: expected only with engine redis",
+    ),
+    (
+        {"cache": {"engine": "memcached", "persistence": "log"}},
+        "cache:persistence: expected only with engine redis",
+    ),
+    (
+        {"cache": {"engine": "memcached", "port": 11211}},
+        "cache:port: expected only beside host, since only the project reaches this one",
+    ),
     ({"broker": {"port": 7400}}, "broker:port: expected only with engine redis"),
     (
         {"broker": {"engine": "none", "password": "canary-password"}},

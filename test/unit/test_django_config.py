@@ -111,7 +111,8 @@ def test_every_documented_variable_is_derived_for_some_project(resolve_project):
     s3 = {"bucket": "shop", "prefix": "a", "endpoint": "https://s3.test", **keys}
     media = {"private": {}, "s3": s3}
     config = resolve_project(settings="a.settings", pythonpath=["src"], broker=broker, media=media)
-    environment = config["projects"]["shop"]["environment"]
+    other = resolve_project(cache={"engine": "memcached"})["projects"]["shop"]["environment"]
+    environment = {**config["projects"]["shop"]["environment"], **other}
     assert set(environment) == set(django_manual.VARIABLES)
 
 
@@ -704,7 +705,7 @@ def test_how_long_nginx_waits(resolve_project, app, web, seconds):
     ],
 )
 def test_redis_memory(memory, share, instances, shared, mebibytes):
-    assert django_tuning.redis_maxmemory(memory, share, instances, shared) == mebibytes * 2**20
+    assert django_tuning.cache_maxmemory(memory, share, instances, shared) == mebibytes * 2**20
 
 
 def test_hba_lines_are_taken_apart(resolve):

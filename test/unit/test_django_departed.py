@@ -1,6 +1,7 @@
 """Projects that are not in the pillar any more: what of them is ended, and what is said of it."""
 
 import django_departed
+import django_service
 import pytest
 
 WEB = "shop.web.0123456789ab-0123456789ab"
@@ -66,3 +67,23 @@ def test_units_of_others_are_left_alone():
     assert django_departed.stop("dbus", [manager]) == ({}, [])
     assert django_departed.stop("shop", [manager]) == ({}, [])
     assert len(manager.found) == 2
+
+
+def test_caches_that_no_project_asks_for(tmp_path, monkeypatch):
+    wants = tmp_path / "multi-user.target.wants"
+    wants.mkdir()
+    for name in ("varnish@shop", "varnish@blog", "memcached@gone", "redis-server@gone"):
+        (wants / f"{name}.service").touch()
+    for name in ("memcached-old", "memcached-ended", "varnishncsa"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(django_service, "UNITS", tmp_path)
+    monkeypatch.setattr(django_service, "SCRIPTS", tmp_path)
+    ended = {"running": False, "enabled": False}
+    monkeypatch.setattr(
+        django_service,
+        "look",
+        lambda name: ended if name == "memcached-ended" else {**ended, "enabled": True},
+    )
+    config = {"memcached": {}, "varnish": {"instances": [{"service": "varnish@shop"}]}}
+    found = django_departed.caches(config)
+    assert found == ["memcached-old", "memcached@gone", "varnish@blog"]

@@ -115,6 +115,8 @@ def test_every_known_name_is_documented_and_the_other_way_round(resolve_project)
     )
     project = config["projects"]["shop"]
     known = set(django_namespace.known(project, config["host"]))
+    other = resolve_project(cache={"engine": "memcached"})["projects"]["shop"]
+    known |= set(django_namespace.known(other, config["host"]))
     documented = set(django_manual.REFERENCES)
     same = {
         "databases.ALIAS.url": "databases.archive.url",

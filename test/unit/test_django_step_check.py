@@ -63,6 +63,23 @@ def test_a_fit_release_passes_once(deployment):
     assert django_step_check.check(deployment).changes == {}
 
 
+@pytest.mark.parametrize(
+    ("backend", "word"),
+    [
+        ("django.core.cache.backends.memcached.PyMemcacheCache", "in Memcached only"),
+        ("django.core.cache.backends.locmem.LocMemCache", "in the memory of each process only"),
+        ("django.core.cache.backends.redis.RedisCache", None),
+        (None, None),
+    ],
+)
+def test_sessions_that_may_be_lost_are_told(deployment, backend, word):
+    deployment.told["inspect"]["sessions"] = backend
+    for _ in range(2):  # the release goes live, and each run says it again
+        comment = django_step_check.check(deployment).comment
+        assert ("cached_db" in comment) == bool(word)
+        assert not word or word in comment
+
+
 def test_everything_that_is_wrong_is_told_at_once(deployment):
     deployment.told["inspect"] |= {"debug": True, "settings": "shop.dev", "secret_key": "is short"}
     deployment.told["check"] = [

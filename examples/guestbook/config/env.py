@@ -64,6 +64,15 @@ def cache(name, key_prefix):
             "KEY_PREFIX": key_prefix,
             "OPTIONS": options,
         }
+    if scheme == "pymemcache":
+        parts = urlsplit(url)
+        return {
+            "BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache",
+            "LOCATION": parts.netloc or f"unix:{parts.path}",
+            "KEY_PREFIX": key_prefix,
+            # The client leaves a server that was away alone for a minute, unless told otherwise.
+            "OPTIONS": {"connect_timeout": 2, "timeout": 2, "dead_timeout": 1},
+        }
     if scheme == "locmem":
         return {
             "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
@@ -71,5 +80,6 @@ def cache(name, key_prefix):
         }
     # The URL may carry a password: name the scheme only.
     raise ImproperlyConfigured(
-        f"{name} starts with {scheme!r}; use redis://, rediss://, unix:// or locmem://."
+        f"{name} starts with {scheme!r};"
+        " use redis://, rediss://, unix://, pymemcache:// or locmem://."
     )

@@ -102,7 +102,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Cache --------------------------------------------------------------------------------------
 
-# redis://:password@host:6379/0 ; without it, each process has a cache of its own.
+# redis://:password@host:6379/0, or pymemcache://host:11211, or pymemcache:///run/a.sock with
+# requirements-memcached.txt; without it, each process has a cache of its own.
 CACHES = {"default": env.cache("CACHE_URL", key_prefix=env.text("CACHE_KEY_PREFIX", "guestbook"))}
 
 # --- Static and uploaded files ------------------------------------------------------------------

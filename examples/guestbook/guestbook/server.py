@@ -20,7 +20,11 @@ VERSION_QUERIES = {
     "postgresql": "SHOW server_version",
     "sqlite": "SELECT sqlite_version()",
 }
-CACHE_NAMES = {"LocMemCache": "Process memory", "RedisCache": "Redis"}
+CACHE_NAMES = {
+    "LocMemCache": "Process memory",
+    "PyMemcacheCache": "Memcached",
+    "RedisCache": "Redis",
+}
 HEARTBEAT_FRESH = timedelta(minutes=2)
 
 

@@ -285,6 +285,7 @@ class EnvironmentTests(SimpleTestCase):
 
         self.assertEqual(backend(""), "LocMemCache")
         self.assertEqual(backend("redis://:secret@localhost:6379/1"), "RedisCache")
+        self.assertEqual(backend("pymemcache:///run/a.sock"), "PyMemcacheCache")
         with self.assertRaises(ImproperlyConfigured) as caught:
             backend("memcache://:secret@localhost")
         self.assertNotIn("secret", str(caught.exception))

@@ -1,6 +1,6 @@
-# Leaves behind each project of this host: its system user, its directories below /srv/django and in
-# /etc, /run and /var, and its release, built beside the old one, checked, migrated, switched to when
-# it is healthy. Every state of a release requires the one before it.
+# Leaves behind each project of this host: its directories below /srv/django and in /etc, /run and
+# /var, and its release, built beside the old one, checked, migrated, switched to when it is healthy.
+# Every state of a release requires the one before it.
 {%- set django = salt['django.config']() %}
 
 include:
@@ -12,40 +12,12 @@ include:
   - {{ tier }}
 {%- endfor %}
   - django.host.secrets
+  - django.app.users
   - django.app.timers
   - django.app.logs
 
 {%- for name, project in django.projects.items() %}
 {%- set paths = project.paths %}
-
-{%- if project.uid %}
-
-"{{ name }}: system group is there":
-  group.present:
-    - name: {{ project.group }}
-    - system: True
-    - gid: {{ project.uid }}
-    - require:
-      - django: the pillar is valid
-    - require_in:
-      - user: "{{ name }}: system user is there"
-{%- endif %}
-
-"{{ name }}: system user is there":
-  user.present:
-    - name: {{ project.user }}
-    - system: True
-{%- if project.uid %}
-    - uid: {{ project.uid }}
-    - gid: {{ project.uid }}
-{%- else %}
-    - usergroup: True
-{%- endif %}
-    - home: {{ paths.cache }}
-    - createhome: False
-    - shell: /usr/sbin/nologin
-    - require:
-      - django: the pillar is valid
 
 "{{ name }}: directories are there":
   file.directory:

@@ -1,4 +1,5 @@
-# The cache servers of this host, when it has the role cache: see redis.sls.
+# The cache servers of this host, when it has the role cache: see redis.sls and memcached.sls.
 
 include:
   - django.cache.redis
+  - django.cache.memcached

@@ -11,6 +11,9 @@ include:
 {%- if 'django.app.project' in django.tiers %}
   - django.app.project
 {%- endif %}
+{%- if django.varnish %}
+  - django.web.varnish
+{%- endif %}
 {%- set check = '/usr/local/lib/django-formula/check-nginx' %}
 
 Nginx configuration can be checked:
@@ -88,6 +91,9 @@ sites of projects have a directory:
       - file: requests for unknown hosts are refused
       - file: sites of projects have a directory
       - file: "{{ name }}: logs of Nginx are private"
+{%- if django.projects[name].web.cache %}
+      - django: "{{ name }}: Varnish runs"
+{%- endif %}
 {%- endfor %}
 
 Apache has left its ports to Nginx:

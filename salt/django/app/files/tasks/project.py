@@ -23,6 +23,7 @@ def inspect(request):
         "user": _user_columns(settings),
         "uploads_on_disk": _uploads_on_disk() if request.get("uploads") else None,
         "staticfiles": "django.contrib.staticfiles" in settings.INSTALLED_APPS,
+        "sessions": _session_store(settings),
     }
 
 
@@ -40,6 +41,13 @@ def _uploads_on_disk():
     from django.core.files.storage import FileSystemStorage, default_storage
 
     return isinstance(default_storage, FileSystemStorage)
+
+
+def _session_store(settings):
+    """The cache backend (dotted path) that alone keeps the sessions, or None."""
+    if settings.SESSION_ENGINE != "django.contrib.sessions.backends.cache":
+        return None
+    return settings.CACHES.get(settings.SESSION_CACHE_ALIAS, {}).get("BACKEND")
 
 
 def check(request):
