@@ -130,6 +130,20 @@ def keep_secrets(project, test=False):
     return {"changes": changes, "comment": f"{len(missing)} secrets {words}."}
 
 
+def ready_slots(project, test=False):
+    """
+    Make the folders of a project's slots in Apache, for ``app:server`` mod_wsgi. A slot that has
+    something to run keeps it.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.ready_slots shop
+    """
+    return _access().step(project, django_step_switch.ready_slots, test)
+
+
 def fetch(project, test=False):
     """
     Fetch the source of the release that the pillar means.

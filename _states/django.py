@@ -78,6 +78,19 @@ def secrets_present(name, project):
     return _apply(name, "django.keep_secrets", project=project)
 
 
+def slots_ready(name, project):
+    """
+    The folders are there by which Apache runs the project in one of two slots.
+
+    .. code-block:: yaml
+
+        "shop: slots for mod_wsgi are there":
+          django.slots_ready:
+            - project: shop
+    """
+    return _apply(name, "django.ready_slots", project=project)
+
+
 def source_fetched(name, project):
     """
     The source of the release that the pillar means is on this host.

@@ -12,6 +12,7 @@ import django_failure
 import django_lock
 import django_managers
 import django_secrets
+import django_slots
 import django_supervisor_manager
 import django_systemd
 from django_deployment import StepError
@@ -83,7 +84,9 @@ class Access:
                 project,
                 self.valid()["host"],
                 self.secrets(name),
-                django_managers.Managers(chosen, *managers.values()),
+                django_managers.Managers(
+                    chosen, *managers.values(), slots=django_slots.Manager(project)
+                ),
                 self.read_file,
                 declared,
             )

@@ -8,6 +8,7 @@ anything or quotes a secret. :func:`pillar` and :func:`resolved` make messages o
 import posixpath
 import re
 
+import django_checks_apache
 import django_checks_files
 import django_checks_fleet
 import django_cron
@@ -17,6 +18,7 @@ import django_project_database
 import django_queue
 import django_references
 import django_schema
+import django_server_apache
 
 # base-passwd and the packages of this formula; a group of that name is as bad as a user
 SYSTEM_USERS = frozenset(
@@ -92,6 +94,9 @@ def pillar(fleet, hosts, host):
     for front in django_checks_fleet.FRONTS:
         if fleet[front]["port"] == fleet[front]["tls_port"]:
             messages.append(f"django:{front}:tls_port: expected another port than that of HTTP")
+    apache = fleet["apache"]
+    if apache["probe_port"] in (apache["port"], apache["tls_port"]):
+        messages.append("django:apache:probe_port: expected another port than those of sites")
     if host["init"] != "systemd":
         text = "process_manager: expected supervisord, since this host does not run systemd"
         if fleet["process_manager"] == "systemd":
@@ -100,6 +105,12 @@ def pillar(fleet, hosts, host):
             if project["process_manager"] == "systemd":
                 messages.append(f"{root(name)}:{text}")
     return messages
+
+
+def system(projects, parameters):
+    """What this system cannot do, as messages. parameters: its data."""
+    version = parameters["python"]["version"]
+    return [_message(*found) for found in django_checks_apache.interpreters(projects, version)]
 
 
 def resolved(projects, fleet, host, hosts_of):
@@ -186,7 +197,11 @@ def app(name, project):
         yield "app:module", "expected the ASGI entry point such as shop.asgi, got nothing"
     if given["server"] == "uwsgi":
         yield from _uwsgi(project)
-    own = UWSGI_OPTION if given["server"] == "uwsgi" else OWN_OPTION
+    if given["server"] == "mod_wsgi":
+        yield from django_checks_apache.mod_wsgi(project)
+    own = {"uwsgi": UWSGI_OPTION, "mod_wsgi": django_checks_apache.OWN_OPTION}.get(
+        given["server"], OWN_OPTION
+    )
     for index, option in enumerate(given["options"]):
         if own.match(option):
             yield f"app:options:{index}", f"expected no {option.split('=')[0]}, the formula sets it"
@@ -326,7 +341,7 @@ def web(name, project):
         inside = next((name for name in taken if url.startswith(name)), None)
         if inside:
             yield key, f"expected a path outside {inside}, where {taken[inside]} is for everyone"
-        if project["web"]["server"] == "apache":
+        if django_server_apache.front(project) == "apache":
             yield "media:private", "expected nothing with web:server apache; Nginx can do that"
         taken[url] = "media:private"
     for process, entry in project["processes"].items():
@@ -341,7 +356,7 @@ def web(name, project):
         if project["app"]["server"] == "uwsgi":
             text = "expected another app:server than uwsgi, since Varnish speaks HTTP only"
             yield "web:cache", text
-        if project["web"]["server"] != "nginx":
+        if django_server_apache.front(project) != "nginx":
             yield "web:cache", "expected only with web:server nginx"
     for location, entry in project["web"]["locations"].items():
         key = f"web:locations:{location}"
@@ -349,7 +364,7 @@ def web(name, project):
             yield key, f"expected another path, {taken[location]} is there"
         if entry["application"] is False:
             yield f"{key}:application", "expected true, or the key left out"
-        if project["web"]["server"] == "apache":
+        if django_server_apache.front(project) == "apache":
             if entry["internal"]:
                 yield f"{key}:internal", "expected false with web:server apache; Nginx can do that"
             if entry["status"] and entry["status"] < 400:

@@ -1,6 +1,7 @@
 """Checks between the projects of a pillar, and between projects and hosts."""
 
 import django_project_database
+import django_server_apache
 
 FRONTS = {"nginx": "Nginx", "apache": "Apache"}
 
@@ -19,7 +20,7 @@ def fronts(projects):
     """One front door for all projects, since it has the ports of a host."""
     first = None
     for name, project in projects.items():
-        server = project["web"]["server"]
+        server = django_server_apache.front(project)
         first = first or (name, server)
         if server != first[1]:
             text = f"expected {first[1]}, which {first[0]} has: one server has the ports of a host"
@@ -92,7 +93,8 @@ def redis_ports(projects, fleet):
     }
     for project in projects.values():
         web = project["web"]
-        owner.update(dict.fromkeys((web["port"], web["tls_port"]), FRONTS[web["server"]]))
+        ports = (web["port"], web["tls_port"], web.get("probe_port"))
+        owner.update(dict.fromkeys(ports, FRONTS[web["server"]]))
     for name, project in projects.items():
         for purpose in ("cache", "broker"):
             redis = project[purpose]

@@ -100,6 +100,7 @@ def resolve(pillar, facts, parameters):
         return _nothing(host, errors)
     projects = fleet["projects"]
     errors += django_checks.pillar(fleet, hosts, host)
+    errors += django_checks.system(projects, system)
     if errors:
         return _nothing(host, errors)
     resolved = {
@@ -374,6 +375,8 @@ def _packages(config, fleet, system):
     for server in ("nginx", "apache", "varnish", "redis", "memcached"):
         if config[server]:
             packages.update(names[server])
+    if any(project["app"]["server"] == "mod_wsgi" for project in config["projects"].values()):
+        packages.update(names["mod_wsgi"] if config["apache"] else [])
     for server in ("postgresql", "mariadb"):
         packages.update(config[server].get("packages", []))
     if set(config["host"]["roles"]) & {"app", "worker"}:

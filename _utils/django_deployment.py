@@ -17,6 +17,7 @@ from typing import NamedTuple
 import django_environment
 import django_hold
 import django_layout
+import django_mod_wsgi
 import django_namespace
 import django_process
 import django_references
@@ -150,17 +151,29 @@ class Deployment:
 
     def health_of(self, instance):
         """How an instance is asked for its health (dict), see :func:`django_health.ask`."""
-        return {**self.project["health"], "protocol": self.protocol(instance)}
+        health = {**self.project["health"], "protocol": self.protocol(instance)}
+        if health["protocol"] == "mod_wsgi":
+            health["site"] = f"{self.manager.slots.slot_of(instance)}.{self.name}.invalid"
+            health["port"] = self.project["web"]["probe_port"]
+        return health
+
+    def address_of(self, instance):
+        """Where the live link leads (str) when an instance serves: its socket, or its slot."""
+        if self.protocol(instance) == "mod_wsgi":
+            return f"slots/{self.manager.slots.slot_of(instance)}"
+        return str(self.layout.instance_socket(instance))
 
     def protocol(self, instance):
         """
-        What an instance's web process speaks (str), http or uwsgi: as it was configured; as the
-        pillar has it without an instance, or before.
+        What an instance's web process speaks (str), http, uwsgi or mod_wsgi: as it was configured;
+        as the pillar has it without an instance, or before.
         """
         record = self.layout.instance_record(instance) if instance else {}
         web = record.get("definitions", {}).get("web")
-        spoken = django_uwsgi.is_spoken(web) if web else self.project["app"]["server"] == "uwsgi"
-        return "uwsgi" if spoken else "http"
+        for name, product in (("uwsgi", django_uwsgi), ("mod_wsgi", django_mod_wsgi)):
+            if product.is_spoken(web) if web else self.project["app"]["server"] == name:
+                return name
+        return "http"
 
     @property
     def spoken(self):

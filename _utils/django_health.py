@@ -35,8 +35,9 @@ def ask(path, health, timeout=REQUEST_TIMEOUT):
 
     health
         Dict with ``path``, ``host``, ``scheme`` (http or https, told as X-Forwarded-Proto) and
-        ``status`` (list of int that count as healthy), and ``protocol``: http, or uwsgi for a
-        process that speaks uWSGI's.
+        ``status`` (list of int that count as healthy), and ``protocol``: http, uwsgi for a process
+        that speaks uWSGI's, or mod_wsgi for a slot in Apache, which is asked as ``site`` at
+        ``port`` of the loopback; Apache tells it host and scheme.
 
     Returns None when healthy, else the reason (str).
     """
@@ -49,12 +50,15 @@ def ask(path, health, timeout=REQUEST_TIMEOUT):
         "Connection": "close",
     }
     try:
-        if health["protocol"] == "uwsgi":
+        if health["protocol"] == "mod_wsgi":
+            status = _get_from_apache(health, timeout)
+        elif health["protocol"] == "uwsgi":
             status = django_uwsgi.get(path, health["path"], headers, health["scheme"], timeout)
         else:
             status = _get(path, health["path"], headers, timeout)
     except (OSError, http.client.HTTPException) as error:
-        return f"{NO_ANSWER} on {path}: {error}"
+        place = f"port {health['port']}" if health["protocol"] == "mod_wsgi" else path
+        return f"{NO_ANSWER} on {place}: {error}"
     if status in health["status"]:
         return None
     wanted = ", ".join(str(code) for code in health["status"])
@@ -62,6 +66,15 @@ def ask(path, health, timeout=REQUEST_TIMEOUT):
         f"GET {health['path']} with Host {health['host']} answered {status}, expected {wanted}"
         f"{HINTS.get(status, '')}"
     )
+
+
+def _get_from_apache(health, timeout):
+    connection = http.client.HTTPConnection("127.0.0.1", health["port"], timeout=timeout)
+    try:
+        connection.request("GET", health["path"], headers={"Host": health["site"]})
+        return connection.getresponse().status
+    finally:
+        connection.close()
 
 
 def _get(address, path, headers, timeout):

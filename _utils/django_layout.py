@@ -201,6 +201,7 @@ class Layout:
         self.sockets = {
             "http": pathlib.Path(paths["socket"]),
             "uwsgi": pathlib.Path(paths["uwsgi_socket"]),
+            "mod_wsgi": pathlib.Path(paths["slot"]),
         }
         self.run = pathlib.Path(paths["run"])
         self.log = pathlib.Path(paths["log"])

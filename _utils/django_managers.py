@@ -4,21 +4,23 @@ those that another still runs for it are seen and can be stopped. So a project c
 by an ordinary switch.
 """
 
+import django_mod_wsgi
+
 
 class Managers:
     """
-    A chosen process manager and others.
+    A chosen process manager, others, and Apache, which runs what is defined for it.
 
-    chosen, *others
-        Adapters: :class:`django_systemd.Manager`, :class:`django_supervisor_manager.Manager`.
+    chosen, *others, slots
+        Adapters: :class:`django_systemd.Manager`, :class:`django_supervisor_manager.Manager`;
+        :class:`django_slots.Manager`.
     """
 
-    def __init__(self, chosen, *others):
+    def __init__(self, chosen, *others, slots):
         self._chosen = chosen
-        self._others = others
+        self._others = (*others, slots)
+        self.slots = slots
         self.kind = chosen.kind
-        # Named here for what only the chosen one does.
-        self.differs, self.start, self.failure = chosen.differs, chosen.start, chosen.failure
 
     @property
     def test(self):
@@ -30,6 +32,19 @@ class Managers:
         self._chosen.test = value
         for other in self._others:
             other.test = True  # one that is not there is no error
+
+    def differs(self, name, definition):
+        """Whether a program is not defined as ``definition`` says."""
+        return self._of(definition).differs(name, definition)
+
+    def start(self, name, definition):
+        """Define and start a program."""
+        self._of(definition).start(name, definition)
+
+    def failure(self, name):
+        """Why a program is not running (str), or None when it runs."""
+        owner = self.slots if name in self.slots.programs() else self._chosen
+        return owner.failure(name)
 
     def programs(self):
         """Programs of the project in all managers: ``{name: {running, state, pid, leaving}}``."""
@@ -49,6 +64,9 @@ class Managers:
     def discard(self, name):
         """End a program that never served, at once, and forget it."""
         self._owner(name).discard(name)
+
+    def _of(self, definition):
+        return self.slots if django_mod_wsgi.is_spoken(definition) else self._chosen
 
     def _owner(self, name):
         return next((other for other in self._others if name in other.programs()), self._chosen)

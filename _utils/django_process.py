@@ -9,6 +9,7 @@ definition holds a secret: the launcher reads the environment from the instance'
 import re
 import shlex
 
+import django_mod_wsgi
 import django_queue
 import django_references
 import django_uwsgi
@@ -142,17 +143,27 @@ def definitions(project, record, names, folder):
     folder
         The instance's folder, with its environment.
     """
-    app = project["app"]
-    if app["server"] == "command":
-        web = command_argv(app, project, names)
-    else:
-        module = app["module"] or record.get("wsgi") or ""
-        module = module if ":" in module else f"{module}:application"
-        if app["server"] == "uwsgi":
-            web = django_uwsgi.argv(app, module, names)
-        else:
-            web = gunicorn_argv(app, module, names, folder)
-    common = {
+    found = {"web": _web(project, record, names, folder)}
+    for name, spec in project["processes"].items():
+        directory = f"{names['path.project']}/{spec['directory'] or ''}".rstrip("/")
+        for number in range(1, spec["count"] + 1):
+            label = name if spec["count"] == 1 else f"{name}_{number}"
+            argv = process_argv(spec, project, names, name, number)
+            found[label] = {
+                **_common(project),
+                "command": [LAUNCHER, environment_file(folder, project, name), *argv],
+                "directory": directory,
+                "startsecs": spec["start_seconds"],
+                "stopsignal": spec["stop_signal"],
+                "stopwaitsecs": spec["stop_timeout"],
+                "stopasgroup": spec["stop_group"],
+                "stdout_logfile": f"{names['path.log']}/{label}.log",
+            }
+    return found
+
+
+def _common(project):
+    return {
         "user": project["user"],
         "autostart": True,
         "autorestart": True,
@@ -164,32 +175,35 @@ def definitions(project, record, names, folder):
         "killasgroup": True,
         "umask": "027",
     }
-    found = {
-        "web": {
-            **common,
-            "command": [LAUNCHER, environment_file(folder, project, "web"), *web],
-            "directory": names["path.project"],
-            "startsecs": 1,
-            "stopsignal": "TERM",
-            "stopwaitsecs": _graceful_seconds(app) + 5,
-            "stdout_logfile": f"{names['path.log']}/web.log",
-            # The socket's folder gives it the web server's group, which must be able to connect.
-            "umask": "007",
+
+
+def _web(project, record, names, folder):
+    app = project["app"]
+    environment = environment_file(folder, project, "web")
+    module = app["module"] or record.get("wsgi") or ""
+    module = module if ":" in module else f"{module}:application"
+    stop = _graceful_seconds(app) + 5
+    if app["server"] == "mod_wsgi":
+        settings = project["settings"] or record.get("settings") or ""
+        return {
+            "mod_wsgi": django_mod_wsgi.entry(project, module, settings, names, environment),
+            "stopwaitsecs": stop,
+            "stdout_logfile": django_mod_wsgi.LOG.format(project["name"]),
         }
+    if app["server"] == "command":
+        argv = command_argv(app, project, names)
+    elif app["server"] == "uwsgi":
+        argv = django_uwsgi.argv(app, module, names)
+    else:
+        argv = gunicorn_argv(app, module, names, folder)
+    return {
+        **_common(project),
+        "command": [LAUNCHER, environment, *argv],
+        "directory": names["path.project"],
+        "startsecs": 1,
+        "stopsignal": "TERM",
+        "stopwaitsecs": stop,
+        "stdout_logfile": f"{names['path.log']}/web.log",
+        # The socket's folder gives it the web server's group, which must be able to connect.
+        "umask": "007",
     }
-    for name, spec in project["processes"].items():
-        directory = f"{names['path.project']}/{spec['directory'] or ''}".rstrip("/")
-        for number in range(1, spec["count"] + 1):
-            label = name if spec["count"] == 1 else f"{name}_{number}"
-            argv = process_argv(spec, project, names, name, number)
-            found[label] = {
-                **common,
-                "command": [LAUNCHER, environment_file(folder, project, name), *argv],
-                "directory": directory,
-                "startsecs": spec["start_seconds"],
-                "stopsignal": spec["stop_signal"],
-                "stopwaitsecs": spec["stop_timeout"],
-                "stopasgroup": spec["stop_group"],
-                "stdout_logfile": f"{names['path.log']}/{label}.log",
-            }
-    return found

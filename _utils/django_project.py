@@ -10,6 +10,7 @@ import django_project_files
 import django_project_processes
 import django_queue
 import django_references
+import django_server_apache
 
 PATHS = {
     "tools": "/opt/django-formula",
@@ -49,7 +50,7 @@ def resolve(name, given, fleet, host, count):
     if given["media"]["mount"]:
         paths.update({key: f"{paths['share']}/{key}" for key in ("media", "private")})
     source = _source(given["source"])
-    front = fleet[given["web"]["server"]]
+    front = fleet[django_server_apache.front(given)]
     site = _site(given, front, host)
     databases = {}
     for alias, entry in [("default", given["database"]), *sorted(given["databases"].items())]:
@@ -128,6 +129,8 @@ def project_paths(name):
         "current": f"{root}/current",
         "socket": f"{root}/web.sock",
         "uwsgi_socket": f"{root}/web.uwsgi",
+        "slot": f"{root}/web.slot",
+        "slots": f"{root}/slots",
         "run": f"{PATHS['run']}/{name}",
         "log": f"{PATHS['log']}/{name}",
         "config": f"{PATHS['config']}/{name}",
@@ -288,6 +291,7 @@ def _health(given, site):
 
 def _web(given, front, app):
     web = dict(given["web"])
+    web["server"] = django_server_apache.front(given)
     https = web["https"]
     web["https"] = bool(web["tls"]) if https is None else https
     web["tls"] = web["tls"] or {}
@@ -295,6 +299,8 @@ def _web(given, front, app):
     longest = LONG if web["websocket"] or not app["timeout"] else app["timeout"]
     web["read_timeout"] = web["read_timeout"] or longest + 5
     web["port"], web["tls_port"] = front["port"], front["tls_port"]
+    if web["server"] == "apache":
+        web["probe_port"] = front["probe_port"]
     web["locations"] = {
         path: {key: value for key, value in entry.items() if value is not None}
         for path, entry in sorted(web["locations"].items())

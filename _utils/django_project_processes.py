@@ -12,7 +12,7 @@ def app(given, host, count):
     worker_class = "uvicorn_worker.UvicornWorker" if given["app"]["asgi"] else "gthread"
     app["asgi"] = given["app"]["asgi"]
     app["module"] = app["module"] or _module(given)
-    if app["server"] != "uwsgi":
+    if app["server"] not in ("uwsgi", "mod_wsgi"):
         app["worker_class"] = app["worker_class"] or worker_class
     if not app["workers"]:
         shared = bool({"database", "cache"} & set(host["roles"]))

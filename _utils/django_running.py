@@ -36,6 +36,26 @@ def table():
     return found
 
 
+def age(pid):
+    """Seconds (float) since a process was started; 0 when it is not there any more."""
+    try:
+        status = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+        uptime = float((PROC / "uptime").read_text(encoding="ascii").split()[0])
+    except OSError:
+        return 0.0
+    return uptime - int(status.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+
+
+def mapped(pid, folder):
+    """Files (set of str) below ``folder`` that a process has in its memory."""
+    try:
+        lines = (PROC / str(pid) / "maps").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return set()
+    rows = (line.split(None, 5) for line in lines.splitlines())
+    return {row[5] for row in rows if len(row) > 5 and row[5].startswith(f"{folder}/")}
+
+
 def search_path(pid):
     """The folders (list of str) that a process was started to look for programs in."""
     try:

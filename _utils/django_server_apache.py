@@ -1,10 +1,17 @@
 """The Apache of a host: its settings and its sites."""
 
+import django_mod_wsgi
 import django_tuning
 
 THREADS = 64  # of a process
 NEEDING_RESTART = ("ServerLimit", "ThreadLimit")
 SPARE_PROCESSES = 4  # room for old processes that finish their requests after a reload
+
+
+def front(project):
+    """The front door (str) that a project's pillar asks for."""
+    is_inside = project["app"]["server"] == "mod_wsgi"
+    return project["web"]["server"] or ("apache" if is_inside else "nginx")
 
 
 def configuration(fleet, host, projects, system):
@@ -28,12 +35,19 @@ def configuration(fleet, host, projects, system):
         "group": system["apache"]["group"],
         "port": given["port"],
         "tls_port": given["tls_port"],
+        "probe_port": given["probe_port"],
         "access_log": given["access_log"],
         "needing_restart": sorted(NEEDING_RESTART),
         "settings": {key: _as_text(value) for key, value in sorted(settings.items())},
         "sites": sorted(projects),
         "names": {name: _names(projects[name]) for name in sorted(projects)},
+        "daemons": {name: _daemons(projects[name]) for name in sorted(projects)},
     }
+
+
+def _daemons(project):
+    """Groups of processes that a project has in Apache while it runs by mod_wsgi, by slot."""
+    return {slot: " ".join(django_mod_wsgi.daemon(project, slot)) for slot in django_mod_wsgi.SLOTS}
 
 
 def _names(project):

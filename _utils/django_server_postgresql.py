@@ -77,7 +77,7 @@ def connections(projects, clients):
     need = 0
     for project in projects.values():
         app = project["app"]
-        is_threaded = app["server"] == "uwsgi" or app["worker_class"] == "gthread"
+        is_threaded = app["server"] in ("uwsgi", "mod_wsgi") or app["worker_class"] == "gthread"
         at_once = ASGI_REQUESTS if app["asgi"] else app["threads"] if is_threaded else 1
         need += app["workers"] * at_once
         for process in project["processes"].values():

@@ -20,6 +20,17 @@ START_SECONDS = 5  # for a program that came up a moment ago, as after a restart
 DRAIN_SECONDS = 10
 
 
+def ready_slots(deployment):
+    """The project's slots in Apache are there."""
+    slots = deployment.manager.slots
+    missing = slots.missing()
+    if not missing:
+        return Outcome({}, "Both slots are there.")
+    if not deployment.test:
+        slots.make()
+    return Outcome({"slots": missing}, f"{len(missing)} parts of slots are made.")
+
+
 def go_live(deployment):
     """The instance that is to run, and no other, serves the project's web requests."""
     instance = deployment.target
@@ -109,7 +120,7 @@ def links(deployment, instance):
     layout, protocol = deployment.layout, deployment.protocol(instance)
     others = [link for name, link in layout.sockets.items() if name != protocol]
     return (
-        (layout.sockets[protocol], str(layout.instance_socket(instance))),
+        (layout.sockets[protocol], deployment.address_of(instance)),
         *((link, None) for link in others),
         (layout.current, f"releases/{layout.release_of(instance)}"),
         (layout.live, f"instances/{instance}"),

@@ -36,18 +36,30 @@ def _strays(deployment, instance):
     found = []
     for process in deployment.definitions_of(instance):
         name = django_process.program_name(deployment.name, process, instance)
-        pid = programs.get(name, {}).get("pid")
-        if not pid or pid not in table:
+        program = programs.get(name, {})
+        pids = program.get("pids") or [program.get("pid")]
+        if not program.get("pid") or pids[0] not in table:
             found.append(f"{name} does not run")
             continue
-        for number in sorted(django_running.descendants(table, pid)):
-            where = table[number].directory
-            if where.endswith(" (deleted)"):
-                found.append(f"process {number} of {name} runs in {where}, which is gone")
-        used = [table[pid].directory, *table[pid].argv, *django_running.search_path(pid)]
-        strange = {_part_of(deployment, path) for path in used} - own - {None}
-        found += [f"{name} (process {pid}) uses {path}" for path in sorted(strange)]
+        for pid in [pid for pid in pids if pid in table]:
+            found += _strays_of(deployment, name, pid, table, own)
     return found
+
+
+def _strays_of(deployment, name, pid, table, own):
+    found = []
+    for number in sorted(django_running.descendants(table, pid)):
+        where = table[number].directory
+        if where.endswith(" (deleted)"):
+            found.append(f"process {number} of {name} runs in {where}, which is gone")
+    used = [
+        table[pid].directory,
+        *table[pid].argv,
+        *django_running.search_path(pid),
+        *django_running.mapped(pid, deployment.layout.venvs),
+    ]
+    strange = {_part_of(deployment, path) for path in used} - own - {None}
+    return found + [f"{name} (process {pid}) uses {path}" for path in sorted(strange)]
 
 
 def _part_of(deployment, path):

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import pwd
 import re
 import shutil
 import socket
@@ -103,7 +104,8 @@ def tried(root, files):
 def render(minion_opts, projects, **settings):
     """The rendered files of a host with these projects, and its two ports."""
     port, tls_port = free_port(), free_port()
-    apache = {"port": port, "tls_port": tls_port, "max_request_workers": 64, **settings}
+    apache = {"port": port, "tls_port": tls_port, "probe_port": free_port()}
+    apache.update(max_request_workers=64, **settings)
     pillar = {"django": {"apache": apache, "projects": projects}}
     rendering = Rendering(minion_opts, grains(), pillar)
     assert rendering.modules["django.config"]()["errors"] == []
@@ -239,6 +241,33 @@ def test_http_is_sent_to_https(minion_opts, tmp_path):
 def as_apache_has_it(project):
     """A project of the tests of Nginx, for Apache."""
     return {**project, "web": {**project.get("web", {}), "server": "apache"}}
+
+
+INSIDE = {
+    "plain": {},
+    "behind a proxy": {"web": {"https": True, "trusted_proxies": ["10.0.0.5"]}},
+    "tls": {"web": {"tls": True}},
+    "limits": {
+        "app": {"options": ["eviction-timeout=10"], "max_requests": 1000, "timeout": "0s"},
+        "web": {"locations": {"/big/": {"application": True, "max_body_size": "1G"}}},
+    },
+}
+
+
+@pytest.mark.parametrize("case", INSIDE)
+def test_apache_accepts_a_site_inside_of_it(minion_opts, tmp_path, case):
+    project = {"source": {"path": "/srv/src"}, "settings": "shop.settings", **INSIDE[case]}
+    project["app"] = {"server": "mod_wsgi", **project.get("app", {})}
+    if project.get("web", {}).get("tls"):
+        project["web"] = {"tls": {**certificate(tmp_path), "redirect": False}}
+    files, *_ = render(minion_opts, {"shop-2": project})
+    site = files["/etc/apache2/django.d/shop-2.conf"]
+    assert site.count("WSGIDaemonProcess shop-2.a ") == site.count("WSGIDaemonProcess") - 1 == 1
+    # The project's user is there on a host; here it is whoever runs the tests.
+    own = pwd.getpwuid(os.geteuid()).pw_name if os.geteuid() else "www-data"
+    site = site.replace("user=shop-2 group=shop-2", f"user={own} group={own}")
+    code, said = tried(tmp_path, {**files, "/etc/apache2/django.d/shop-2.conf": site})
+    assert code == 0, said
 
 
 @pytest.mark.parametrize("case", MEAN)

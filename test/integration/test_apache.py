@@ -1,6 +1,10 @@
-"""The example site behind Apache: as the front door of Gunicorn, in place of Nginx."""
+"""
+The example site behind Apache: as the front door of Gunicorn, in place of Nginx, and inside of it
+by mod_wsgi: releases under load, refused ones, faults, and back.
+"""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -9,11 +13,13 @@ import pytest
 
 from test.hosts import boot
 
-from .guestbook import INDEX, SOURCE, change, develop, whoami
+from .guestbook import INDEX, ROOT, SOURCE, change, develop, no_failed_request, restore, whoami
 from .machines import SITE, ensure
-from .server import ROOT, Server, put_checkout
+from .server import ROOT as REPOSITORY
+from .server import Server, put_checkout
 
-RELEASES = 2
+CHANGED = re.compile(r"^ *\d+/\d+  changed +(\S.*?)  \d", re.M)  # as ./bootstrap tells it
+GUNICORN, MOD_WSGI = ["zero"], ["one", "two", "three", "four", "five"]
 REQUESTS = 500
 pytestmark = [
     pytest.mark.timeout(600),
@@ -23,6 +29,12 @@ pytestmark = [
         "releases under load, no request dropped, no reload",
         on=["Debian 12"],
     ),
+    pytest.mark.proves(
+        "application server",
+        "mod_wsgi in Apache",
+        "five releases under load, no request dropped; refused ones, rollback, killed runs, a boot",
+        on=["Debian 12", "Debian 13 without systemd"],
+    ),
 ]
 PILLAR = """\
 django:
@@ -30,7 +42,7 @@ django:
     guestbook:
       source: {path: %s}
       settings: config.settings
-      app: {workers: 2, threads: 8}
+      app: {server: %s, workers: 2, threads: 8}
       web: {server: apache}
       health: {path: /healthz/}
       env: {DJANGO_TEST_ENDPOINTS: '1'}
@@ -44,7 +56,7 @@ def server():
         put_checkout(host)
         server = Server(host)
         develop(server)
-        server.pillar(PILLAR % SOURCE)
+        server.pillar(PILLAR % (SOURCE, "gunicorn"))
         predicted = server.predict()
         made = server.apply()
         assert predicted.changed == made.changed
@@ -61,7 +73,7 @@ class Load:
         self.words = [*module, server.host.address, str(path), str(requests), "10"]
 
     def __enter__(self):
-        self.visitors = subprocess.Popen(self.words, cwd=ROOT)
+        self.visitors = subprocess.Popen(self.words, cwd=REPOSITORY)
         return self
 
     def __exit__(self, *_):
@@ -73,14 +85,12 @@ class Load:
         return json.loads(self.path.read_text())
 
 
-def released(server, count):
-    """Make releases, one after another; the ids of those that served."""
+def released(server, names):
+    """Make releases, one for each name; the ids of those that served."""
     deployed = [server.live()[0]]
-    for number in range(1, count + 1):
-        text = server.host.read(f"{SOURCE}/{INDEX}")
-        before = "It works." if "It works." in text else text.partition("Release ")[2]
-        before = before if before == "It works." else f"Release {before.partition('.')[0]}."
-        change(server, INDEX, before, f"Release {number}.")
+    for name in names:
+        restore(server)
+        change(server, INDEX, "It works.", f"Release {name}.")
         server.apply()
         deployed.append(server.live()[0])
     return deployed
@@ -101,11 +111,151 @@ def test_apache_is_in_front_and_nothing_is_left_to_do(server):
 
 
 def test_releases_of_gunicorn_drop_no_request_and_reload_nothing(server, tmp_path):
-    main = server.run("cat /run/apache2/apache2.pid; pgrep -P $(cat /run/apache2/apache2.pid)")
-    with Load(server, tmp_path / "report.json", REQUESTS) as load:
-        deployed = released(server, RELEASES)
-    assert load.report["failed"] == load.report["mixed"] == []
-    assert load.report["requests"] >= REQUESTS
-    assert len(set(deployed)) == RELEASES + 1
-    after = server.run("cat /run/apache2/apache2.pid; pgrep -P $(cat /run/apache2/apache2.pid)")
-    assert set(main.stdout.split()) <= set(after.stdout.split())
+    before = processes_of_apache(server)
+    assert_nothing_fails(server, tmp_path / "report.json", GUNICORN)
+    assert processes_of_apache(server) >= before
+
+
+def assert_nothing_fails(server, path, names):
+    """No request fails while releases are made, and none is answered by a mixture of two."""
+    with Load(server, path, REQUESTS) as load:
+        deployed = released(server, names)
+    report = load.report
+    assert report["failed"] == report["mixed"] == []
+    assert report["requests"] >= REQUESTS, report["kinds"]
+    assert set(report["kinds"]) == {"keep-alive", "new connection", "post", "slow"}
+    assert len(set(deployed)) == len(names) + 1 and set(report["releases"]) == set(deployed)
+    rows = server.psql("SELECT name FROM guestbook_entry WHERE name LIKE 'load %'", "guestbook")
+    assert set(report["posted"]) <= set(rows)
+
+
+def processes_of_apache(server):
+    """Apache's own processes, with those of slots left out."""
+    asked = 'ps -o pid=,user= --ppid "$(cat /run/apache2/apache2.pid)"'
+    lines = [line.split() for line in server.run(["sh", "-c", asked]).stdout.splitlines()]
+    return {pid for pid, user in lines if user == "www-data"}
+
+
+# Inside of Apache
+
+
+def test_mod_wsgi_takes_over(server):
+    server.pillar(PILLAR % (SOURCE, "mod_wsgi"))
+    predicted = server.predict()
+    made = server.apply()
+    assert predicted.changed == made.changed
+    server.assert_settled()
+    seen = whoami(server)
+    assert seen["user"] == "guestbook" and seen["settings_module"] == "config.settings"
+    assert seen["python_prefix"].startswith(f"{ROOT}/slots/")
+    assert seen["remote_addr"] == seen["forwarded_for"] != "127.0.0.1"
+    assert server.call("django.health", "guestbook") == {"healthy": True, "problem": None}
+    assert "gunicorn" not in server.run("ps -eo args").stdout
+
+
+def test_no_secret_is_in_what_apache_reads(server):
+    key = server.secret("guestbook", "SECRET_KEY")
+    done = server.run(["grep", "-rlF", key, "/etc/apache2", f"{ROOT}/slots"], check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    main = server.host.read("/run/apache2/apache2.pid").strip()
+    assert key not in server.run(["cat", f"/proc/{main}/environ"]).stdout
+    live = server.live()[1]
+    assert server.mode(f"{ROOT}/instances/{live}/environment") == "400 guestbook:guestbook"
+
+
+def test_releases_by_mod_wsgi_drop_no_request_and_reload_nothing(server, tmp_path):
+    before = processes_of_apache(server)
+    assert_nothing_fails(server, tmp_path / "report.json", MOD_WSGI)
+    assert processes_of_apache(server) >= before
+
+
+def test_releases_that_must_not_go_live_leave_the_old_one_serving(server):
+    """One whose entry point takes other settings than the pillar's, and one that does not load."""
+    before, entry = server.live(), "config/wsgi.py"
+    text = server.host.read(f"{SOURCE}/{entry}")
+    said = {
+        "os.environ['DJANGO_SETTINGS_MODULE'] = 'config.other'": "and not those that are meant",
+        "raise OSError('no such luck')": "no such luck",
+    }
+    server.host.write(f"{SOURCE}/config/other.py", "from .settings import *\n")
+    with no_failed_request(server):
+        for line, words in said.items():
+            server.host.write(f"{SOURCE}/{entry}", f"import os\n{line}\n{text}")
+            outcome = server.apply(check=False)
+            assert "guestbook: release is live" in outcome.failed, outcome.told()
+            assert words in outcome.comment("guestbook: release is live")
+            assert server.live() == before
+    restore(server)
+    server.apply()
+
+
+def test_rollback_is_the_same_switch(server):
+    new = server.live()[0]
+    with no_failed_request(server):
+        server.call("django.rollback", "guestbook")
+    assert server.live()[0] != new
+    assert whoami(server)["release"] == server.live()[0]
+    server.call("django.release_allow", "guestbook")
+    server.apply()
+    assert server.live()[0] == new
+
+
+def test_run_that_is_killed_is_continued_by_the_next(server):
+    """Killed when the free slot has the new instance and its processes do not run it yet."""
+    before = server.live()[0]
+    (free,) = {"a", "b"} - {server.run(["readlink", f"{ROOT}/web.slot"]).stdout.strip()[-1]}
+    change(server, INDEX, "It works.", "Killed.")
+    script = (
+        f"salt-call state.apply >/dev/null 2>&1 & run=$!; "
+        f"until test -e {ROOT}/slots/{free}/entry.json; do kill -0 $run || exit 1; done; "
+        "kill -KILL $run"
+    )
+    with no_failed_request(server):
+        server.run(["sh", "-c", script])
+        assert server.live()[0] == before
+        server.apply()
+    assert whoami(server)["release"] == server.live()[0] != before
+
+
+def test_processes_that_die_come_back_and_a_boot_brings_all_back(server):
+    server.run(["sh", "-c", "kill -KILL $(ps -o pid= -u guestbook)"])
+    server.assert_settled()
+    assert whoami(server)["release"] == server.live()[0]
+    server.host.power_cut()
+    server.host.power_on()
+    server.assert_settled()
+    assert whoami(server)["release"] == server.live()[0]
+
+
+def test_gunicorn_takes_over_again(server):
+    server.pillar(PILLAR % (SOURCE, "gunicorn"))
+    server.apply()
+    assert whoami(server)["release"] == server.live()[0]
+    assert "WSGIDaemonProcess" not in server.host.read("/etc/apache2/django.d/guestbook.conf")
+    server.assert_settled()
+
+
+# On a bare server
+
+
+def test_mod_wsgi_on_a_bare_server_without_systemd():
+    """Debian 13, whose mod_wsgi and Python are others; what a test says is what a run does."""
+    with boot("int-apache13", image=ensure("trixie-ready"), systemd=False) as host:
+        put_checkout(host)
+        bare = Server(host)
+        develop(bare)
+        pillar = PILLAR % (SOURCE, "mod_wsgi")
+        said = bare.bootstrap("--test", pillar=pillar).stdout.splitlines()
+        predicted = [line for line in said if line.startswith("  ") and ": " in line]
+        made = CHANGED.findall(bare.bootstrap(pillar=pillar).stdout)
+        assert "guestbook: slots for mod_wsgi are there" in made
+        for title in made:
+            assert any(line.startswith(f"  {title}: ") for line in predicted), title
+        assert len(made) == len(predicted)
+        bare.assert_settled()
+        before = whoami(bare)
+        assert before["python_version"].startswith("3.13")
+        change(bare, INDEX, "It works.", "Release zero.")
+        with no_failed_request(bare):
+            bare.apply()
+        assert whoami(bare)["release"] == bare.live()[0] != before["release"]

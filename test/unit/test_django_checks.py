@@ -266,6 +266,45 @@ ONE_PROJECT = [
         "web:locations:/x { return 1; }: expected the path of an URL",
     ),
     (
+        {"app": {"server": "mod_wsgi", "asgi": True, "module": "a.asgi"}},
+        "app:asgi: expected false beside server: mod_wsgi",
+    ),
+    (
+        {"app": {"server": "mod_wsgi", "worker_class": "sync"}},
+        "app:worker_class: expected only beside server: gunicorn",
+    ),
+    (
+        {"app": {"server": "mod_wsgi", "preload": True}},
+        "app:preload: expected false beside server: mod_wsgi",
+    ),
+    (
+        {"app": {"server": "mod_wsgi"}, "web": {"websocket": True}},
+        "web:websocket: expected false beside server: mod_wsgi",
+    ),
+    (
+        {"app": {"server": "mod_wsgi"}, "web": {"server": "nginx"}},
+        "web:server: expected apache, since mod_wsgi is a part of it",
+    ),
+    (
+        {
+            "app": {"server": "mod_wsgi"},
+            "web": {"locations": {"/a/": {"application": True, "read_timeout": "1h"}}},
+        },
+        "web:locations:/a/:read_timeout: expected only for another server than mod_wsgi",
+    ),
+    (
+        {"app": {"server": "mod_wsgi", "options": ["threads=4"]}},
+        "app:options:0: expected no threads, the formula sets it",
+    ),
+    (
+        {"app": {"server": "mod_wsgi", "options": ["eviction-timeout=@{release}"]}},
+        "app:options:0: expected an option of WSGIDaemonProcess without a reference",
+    ),
+    (
+        {"app": {"server": "mod_wsgi"}, "python": {"interpreter": "3.12"}},
+        "python:interpreter: expected 3.11 or python3 beside app:server mod_wsgi",
+    ),
+    (
         {
             "web": {
                 "server": "apache",

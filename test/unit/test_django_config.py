@@ -642,6 +642,29 @@ def test_apache_is_the_front_door_where_the_pillar_says_so(resolve):
     assert apache["settings"]["ServerLimit"] > 2 * 128 // 64, "room for those that end"
 
 
+@pytest.mark.parametrize(
+    ("key", "ports", "text"),
+    [
+        ("tls_port", {"port": 8080, "tls_port": 8080}, "than that of HTTP"),
+        ("probe_port", {"port": 8080, "probe_port": 8080}, "than those of sites"),
+    ],
+)
+def test_ports_of_apache_are_apart(resolve, key, ports, text):
+    errors = resolve({"apache": ports, "projects": {"shop": {"source": SOURCE}}})["errors"]
+    assert errors == [f"django:apache:{key}: expected another port {text}"]
+
+
+@pytest.mark.parametrize("interpreter", ["python3", "3.11", "python3.11", "/usr/bin/python3.11"])
+def test_mod_wsgi_brings_apache_for_the_system_s_python(resolve, interpreter):
+    shop = {"source": SOURCE, "app": {"server": "mod_wsgi"}, "python": {"interpreter": interpreter}}
+    config = resolve({"projects": {"shop": shop}})
+    assert config["errors"] == []
+    assert config["projects"]["shop"]["web"]["server"] == "apache" and config["nginx"] == {}
+    assert {"apache2", "libapache2-mod-wsgi-py3"} <= set(config["packages"])
+    assert config["apache"]["daemons"]["shop"]["a"].startswith("shop.a display-name=a:shop ")
+    assert config["projects"]["shop"]["python"]["packages"] == []
+
+
 @pytest.mark.parametrize(("memory", "workers"), [(512, 128), (4096, 512), (65536, 1024)])
 def test_requests_of_apache_follow_memory(memory, workers):
     assert django_tuning.request_workers(memory) == workers

@@ -209,15 +209,32 @@ def test_a_server_of_another_protocol_is_gone_back_to_behind_nginx(deployment):
     assert django_rollback.choose(deployment) == SECOND
 
 
-def test_a_switch_leaves_one_link_for_nginx(deployment):
+def test_a_switch_leaves_one_link_for_the_front_door(deployment):
     served(deployment, FIRST, SECOND)
     speak_uwsgi(deployment, SECOND)
     http, uwsgi = deployment.layout.sockets["http"], deployment.layout.sockets["uwsgi"]
+    slot = deployment.layout.sockets["mod_wsgi"]
     for instance, link, other in ((FIRST, http, uwsgi), (SECOND, uwsgi, http)):
         links = django_step_switch.links(deployment, instance)
         assert links[0] == (link, str(deployment.layout.instance_socket(instance)))
-        assert links[1] == (other, None)
-        assert [path.name for path, _ in links[2:]] == ["current", "live"]
+        assert links[1:3] == ((other, None), (slot, None))
+        assert [path.name for path, _ in links[3:]] == ["current", "live"]
+
+
+def test_a_switch_into_apache_leaves_the_link_to_a_slot(deployment, monkeypatch):
+    served(deployment, FIRST, SECOND)
+    web = {"mod_wsgi": {"module": "shop.wsgi:application"}}
+    deployment.layout.save_instance_record(SECOND, definitions={"web": web})
+    slots = types.SimpleNamespace(slot_of=lambda instance: {FIRST: "a", SECOND: "b"}[instance])
+    monkeypatch.setattr(deployment.manager, "slots", slots, raising=False)
+    sockets = deployment.layout.sockets
+    links = django_step_switch.links(deployment, SECOND)
+    assert links[0] == (sockets["mod_wsgi"], "slots/b")
+    assert links[1:3] == ((sockets["http"], None), (sockets["uwsgi"], None))
+    deployment.project["web"]["probe_port"] = 7079
+    asked = deployment.health_of(SECOND)
+    assert (asked["protocol"], asked["port"]) == ("mod_wsgi", 7079)
+    assert asked["site"] == f"b.{deployment.name}.invalid"
 
 
 def test_nginx_speaks_what_the_live_instance_does(failed):

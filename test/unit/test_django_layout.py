@@ -11,7 +11,7 @@ import pytest
 @pytest.fixture
 def layout(tmp_path):
     names = "releases venvs instances shared static media current run log cache".split()
-    names += ["socket", "uwsgi_socket"]
+    names += ["socket", "uwsgi_socket", "slot"]
     return django_layout.Layout({"root": tmp_path, **{name: tmp_path / name for name in names}})
 
 

@@ -33,7 +33,7 @@ class Manager:
 @pytest.fixture
 def both():
     new, old = Manager("systemd", "shop.web.b"), Manager("supervisord", "shop.web.a")
-    return Managers(new, old), new, old
+    return Managers(new, old, slots=Manager("apache")), new, old
 
 
 def test_programs_of_both_are_seen(both):
@@ -47,6 +47,19 @@ def test_new_ones_go_to_the_chosen_one(both):
     managers.start("shop.web.c", {})
     assert (new.did, old.did) == ([("start", "shop.web.c")], [])
     assert managers.differs("shop.web.a", {}) == managers.failure("shop.web.a") == "systemd"
+
+
+def test_what_apache_runs_goes_to_its_slots(both):
+    managers, new, old = both
+    slots = managers.slots
+    inside = {"mod_wsgi": {"module": "shop.wsgi:application"}}
+    managers.start("shop.web.d", inside)
+    assert (slots.did, new.did, old.did) == ([("start", "shop.web.d")], [], [])
+    slots.names = ("shop.web.d",)
+    assert managers.differs("shop.web.d", inside) == managers.failure("shop.web.d") == "apache"
+    managers.stop("shop.web.d", 5)
+    assert slots.did[-1] == ("stop", "shop.web.d")
+    assert set(managers.programs()) == {"shop.web.a", "shop.web.b", "shop.web.d"}
 
 
 @pytest.mark.parametrize("verb, words", [("stop", [5]), ("dismiss", []), ("discard", [])])

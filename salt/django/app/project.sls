@@ -15,6 +15,9 @@ include:
   - django.app.users
   - django.app.timers
   - django.app.logs
+{%- if django.apache and django.projects.values() | selectattr('app.server', 'equalto', 'mod_wsgi') | list %}
+  - django.web.apache
+{%- endif %}
 
 {%- for name, project in django.projects.items() %}
 {%- set paths = project.paths %}
@@ -47,6 +50,15 @@ include:
     - require:
       - user: "{{ name }}: system user is there"
       - file: shared directories are there
+
+{%- if project.app.server == 'mod_wsgi' %}
+
+"{{ name }}: slots for mod_wsgi are there":
+  django.slots_ready:
+    - project: {{ name }}
+    - require:
+      - file: "{{ name }}: directories are there"
+{%- endif %}
 
 "{{ name }}: directory in /run is there after a boot":
   file.managed:
@@ -165,6 +177,9 @@ include:
     - project: {{ name }}
     - require:
       - django: "{{ name }}: superuser is there"
+{%- if project.app.server == 'mod_wsgi' %}
+      - django: Apache runs
+{%- endif %}
 
 "{{ name }}: processes run":
   django.processes_live:

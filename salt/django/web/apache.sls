@@ -25,6 +25,16 @@ Apache's configuration can be checked:
     - require:
       - file: shared directories are there
 
+Apache has the entry point of projects:
+  file.managed:
+    - name: /usr/local/lib/django-formula/mod-wsgi.py
+    - source: salt://django/web/files/usr/local/lib/django-formula/mod-wsgi.py
+    - user: root
+    - group: root
+    - mode: '0644'
+    - require:
+      - file: shared directories are there
+
 Apache has its limits:
   file.managed:
     - name: /etc/apache2/restart.conf
@@ -104,10 +114,10 @@ sites of projects have a directory in Apache:
       - /var/log/apache2/{{ name }}.error.log
     - replace: False
     - user: root
-    - group: adm
+    - group: {{ django.projects[name].group }}
     - mode: '0640'
     - require:
-      - pkg: packages are installed
+      - user: "{{ name }}: system user is there"
 
 "{{ name }}: Apache serves it":
   file.managed:
@@ -123,7 +133,25 @@ sites of projects have a directory in Apache:
       - file: Apache refuses requests for unknown hosts
       - file: sites of projects have a directory in Apache
       - file: "{{ name }}: logs of Apache are private"
+{%- if django.projects[name].app.server == 'mod_wsgi' %}
+      - file: Apache has the entry point of projects
+      - django: "{{ name }}: slots for mod_wsgi are there"
+{%- endif %}
 {%- endfor %}
+
+{%- if django.host.init != 'systemd' %}
+
+Apache is started by its init script:
+  file.append:
+    - name: /etc/apache2/envvars
+    # Its script asks systemd where the first process only has a name like systemd's, as the one of
+    # systemd-nspawn in a container.
+    - text: export APACHE_STARTED_BY_SYSTEMD=true
+    - require:
+      - pkg: packages are installed
+    - require_in:
+      - django: Apache keeps to its limits
+{%- endif %}
 
 Nginx has left its ports to Apache:
   django.service_dead:
