@@ -142,6 +142,16 @@ def name_emulator(server, address):
     server.run(f"sed -i '/ aws.test$/d' /etc/hosts && echo {address} aws.test >> /etc/hosts")
 
 
+def demand_keys(server, demanded):
+    """Let the emulator refuse keys that it has not made, which are all, or take any."""
+    program = f"""\
+from urllib.request import Request, urlopen
+url, plain = "{API}/moto-api/reset-auth", {{"Content-Type": "text/plain"}}
+urlopen(Request(url, {b"0" if demanded else b"inf"!r}, plain), timeout=30)
+"""
+    server.run([f"{MOTO}/bin/python", "-"], input=program)
+
+
 def at_emulator(server, script):
     """
     What a Python script at the emulator leaves in ``answer``; ``client(service)`` is there for it.
