@@ -273,8 +273,6 @@ def _needing(hosts):
         is_redis = name in ("cache.password", "broker.password")
         if is_redis and project[name.split(".")[0]]["managed"]:
             return having("app", "worker", "cache")
-        if name == "superuser.password":
-            return having("app")[:1]
         if name == "flower.password":
             return having("worker")[:1]
         return having("app", "worker")

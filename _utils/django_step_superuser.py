@@ -31,5 +31,8 @@ def superuser(deployment):
     }
     extra = {"DJANGO_SUPERUSER_PASSWORD": deployment.secrets["superuser.password"]}
     answer = deployment.django([task], TIMEOUT, "The superuser cannot be created", extra)
-    made = "created" if answer["superuser"]["created"] else "made a superuser again"
+    done = answer["superuser"]
+    if not done["created"] and not done["granted"]:
+        return Outcome({}, f"Superuser {wanted['username']} is there, from another host.")
+    made = "created" if done["created"] else "made a superuser again"
     return Outcome(changes, f"{wanted['username']} is {made}.")

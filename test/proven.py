@@ -30,6 +30,7 @@ AREAS = (  # in the order of the table
     "static files and uploads",
     "processes",
     "combinations",
+    "several servers",
     "releases",
     "faults",
     "projects",

@@ -568,7 +568,7 @@ def test_hosts_that_do_not_fit(resolve, django, message):
 
 def test_secrets_that_several_hosts_need_have_to_be_given(resolve):
     hosts = {**FLEET, "web2": {"address": "10.0.0.12", "roles": ["app"]}}
-    project = {"source": SOURCE, "broker": {"engine": "redis"}}
+    project = {"source": SOURCE, "broker": {"engine": "redis"}, "superuser": {"username": "eve"}}
     errors = resolve({"hosts": hosts, "projects": {"shop": project}})["errors"]
     each = "django:projects:shop:{}: expected a value, since {} need the same one"
     assert errors == [
@@ -576,6 +576,7 @@ def test_secrets_that_several_hosts_need_have_to_be_given(resolve):
         each.format("broker:password", "db1 and web1 and web2"),
         each.format("cache:password", "db1 and web1 and web2"),
         each.format("database:password", "db1 and web1 and web2"),
+        each.format("superuser:password", "web1 and web2"),
     ]
 
 

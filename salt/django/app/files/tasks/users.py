@@ -40,6 +40,7 @@ def superuser(request):
     bool, "granted": [flag]}``; with ``test`` nothing is saved.
     """
     from django.contrib.auth import get_user_model
+    from django.db import IntegrityError, transaction
 
     model = get_user_model()
     manager = model._default_manager.db_manager(request.get("database"))
@@ -63,7 +64,14 @@ def superuser(request):
         fields[email_field] = request.get("email", "")
     for field in model.REQUIRED_FIELDS:
         fields.setdefault(field, request.get("fields", {}).get(field, ""))
-    manager.create_superuser(**fields)
+    try:
+        with transaction.atomic(using=manager.db):
+            manager.create_superuser(**fields)
+    except IntegrityError:
+        # Another host may have made it since.
+        if not manager.filter(**{model.USERNAME_FIELD: name}).exists():
+            raise
+        return {"created": False, "granted": []}
     return {"created": True, "granted": []}
 
 

@@ -1,0 +1,145 @@
+"""
+One pillar on several hosts, its `hosts` saying which does what: a server of databases and three
+that serve, all set up at the same moment. No balancer: what is shown is that it does not matter
+which of them a visitor meets.
+"""
+
+import concurrent.futures
+
+import pytest
+
+from test.hosts import boot
+
+from .machines import ensure
+from .server import CHECKOUT, Browser, Server, put_checkout
+
+pytestmark = pytest.mark.proves(
+    "several servers",
+    "database and cache on one host, the site on three",
+    "one pillar for all; three first runs at once migrate once; sessions and data are shared; "
+    "who leaves the map is shut out",
+    on=["Debian 12"],
+)
+
+SOURCE = "/srv/src/guestbook"
+DATA, WEB = "int-data", ("int-web1", "int-web2", "int-web3")
+DOMAIN = "shop.example.org"
+PILLAR = """\
+django:
+  hosts: {%s}
+  projects:
+    guestbook:
+      source: {path: %s}
+      settings: config.settings
+      domains: [%s]
+      health: {path: /healthz/}
+      superuser: {username: admin, password: the-first-host-makes-it}
+      database: {password: the-database-s-password}
+      cache: {password: the-cache-s-password}
+      secrets: {SECRET_KEY: all-hosts-sign-with-this-one-0123456789-abcdefghijklmnopqrstuvwxyz}
+"""
+# Slow enough for all to meet it, and it counts how often it was carried out.
+SLOW_MIGRATION = """\
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    dependencies = [("guestbook", "0003_heartbeat")]
+    operations = [
+        migrations.RunSQL("CREATE TABLE IF NOT EXISTS carried_out (by text)"),
+        migrations.RunSQL("INSERT INTO carried_out SELECT pg_sleep(8)::text"),
+    ]
+"""
+
+
+def at_once(function, items):
+    """What a function returns for each of the items, all at the same moment."""
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        return list(pool.map(function, items))
+
+
+def pillar(servers):
+    """The pillar that all hosts have."""
+    roles = dict.fromkeys(WEB, "[app, web, worker]") | {DATA: "[database, cache]"}
+    hosts = ", ".join(
+        f"{name}: {{address: {server.host.address}, roles: {roles[name]}}}"
+        for name, server in servers.items()
+    )
+    return PILLAR % (hosts, SOURCE, DOMAIN)
+
+
+@pytest.fixture(scope="module")
+def servers():
+    """Bare hosts by name, with the repository and the project's source."""
+    image = ensure("bookworm-ready")
+
+    def prepare(name):
+        server = Server(boot(name, image=image))
+        put_checkout(server.host)
+        server.run(f"mkdir -p /srv/src && cp -r {CHECKOUT}/examples/guestbook {SOURCE}")
+        server.host.write(f"{SOURCE}/guestbook/migrations/0004_slow.py", SLOW_MIGRATION)
+        return server
+
+    names = (DATA, *WEB)
+    found = dict(zip(names, at_once(prepare, names)))
+    yield found
+    for server in found.values():
+        server.host.destroy()
+
+
+@pytest.fixture(scope="module")
+def fleet(servers):
+    """The hosts after ./bootstrap: the one with the data first, then all others at once."""
+    text = pillar(servers)
+    servers[DATA].bootstrap(pillar=text)
+    at_once(lambda name: servers[name].bootstrap(pillar=text), WEB)
+    return servers
+
+
+def test_three_first_runs_at_once_migrated_once(fleet):
+    data = fleet[DATA]
+    assert data.psql("SELECT count(*) FROM carried_out", "guestbook") == ["1"]
+    twice = "SELECT app, name FROM django_migrations GROUP BY 1, 2 HAVING count(*) > 1"
+    assert data.psql(twice, "guestbook") == []
+    assert data.psql("SELECT count(*) FROM auth_user", "guestbook") == ["1"]
+    first, second, third = (fleet[name].live() for name in WEB)
+    assert first[0] == second[0] == third[0], "one source is one release"
+
+
+def test_what_is_written_on_one_host_is_read_on_another(fleet):
+    first, second, _ = (Browser(fleet[name].host, DOMAIN) for name in WEB)
+    answer = first.submit("/", {"name": "Ada", "message": "Written on the first host."})
+    assert answer.status_code == 302
+    assert "Written on the first host." in second.get("/").text
+
+
+def test_session_of_one_host_is_one_of_another(fleet):
+    first, second, third = (Browser(fleet[name].host, DOMAIN) for name in WEB)
+    assert first.login("/admin/login/", "admin", "the-first-host-makes-it").status_code == 302
+    for other in (second, third):
+        assert "Log out" not in other.get("/admin/").text
+        other.session.cookies.update(first.session.cookies.get_dict())
+        assert "Log out" in other.get("/admin/").text
+
+
+def test_nothing_is_left_to_do(fleet):
+    at_once(lambda server: server.assert_settled(), fleet.values())
+
+
+def test_hosts_have_what_their_roles_need(fleet):
+    for name, server in fleet.items():
+        listening = server.run("ss -Hltn | awk '{print $4}'").stdout.split()
+        ports = {item.rpartition(":")[2] for item in listening}
+        assert ("5432" in ports) == (name == DATA), (name, listening)
+        assert ("80" in ports) == (name in WEB), (name, listening)
+
+
+def test_who_leaves_the_map_is_shut_out(fleet):
+    """Without a change on that host itself: it may be lost, or in other hands."""
+    data, left = fleet[DATA], fleet[WEB[2]]
+    data.pillar(pillar({name: server for name, server in fleet.items() if name != WEB[2]}))
+    data.assert_mended("PostgreSQL lets in whom it should", exactly=False)
+    ask = ["salt-call", "django.query", "guestbook", "SELECT 1"]
+    refused = left.run(ask, check=False)
+    assert refused.returncode != 0 and "no pg_hba.conf entry" in refused.stdout + refused.stderr
+    assert fleet[WEB[0]].call("django.query", "guestbook", "SELECT 1 AS one") == [{"one": 1}]
