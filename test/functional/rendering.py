@@ -31,7 +31,7 @@ def grains(system="Debian-12", init="systemd", cores=2, memory=4096, **more):
 
 
 class Rendering:
-    """The state tree, rendered: ``low`` (list of dict), ``errors`` and ``modules``."""
+    """The state tree, rendered: ``low`` (list of dict), ``errors``, ``modules`` and ``states``."""
 
     def __init__(self, opts, grains, pillar, sls="django"):
         opts = copy.deepcopy(opts)
@@ -40,6 +40,7 @@ class Rendering:
         highstate = salt.state.HighState(opts, pillar_override=pillar)
         state = highstate.state
         self.modules, self._opts = state.functions, state.opts
+        self.states = state.states
         self.high, self.errors = highstate.render_highstate({"base": [sls]})
         self.low = []
         if not self.errors:

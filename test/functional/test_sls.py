@@ -1,5 +1,6 @@
 """Every SLS renders for every claimed system, to states that hold together, with no secret."""
 
+import inspect
 import json
 import pathlib
 import re
@@ -13,6 +14,7 @@ from rendering import SYSTEMS, Rendering, grains
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHELLCHECK = pathlib.Path(sys.executable).with_name("shellcheck")
 CANARY = "canary-secret-value"
+LOW = {"state", "fun", "order", "require", "require_in", "watch", "onchanges", "listen", "prereq"}
 KEYS = {"access_key": "AKIA1", "secret_key": CANARY}
 PILLARS = {
     "smallest": {"projects": {"shop": {"source": {"path": "/srv/src"}}}},
@@ -207,6 +209,15 @@ def test_no_command_runs_when_nothing_changed(rendering):
     for chunk in rendering.low:
         assert chunk["state"] not in ("cmd", "module"), chunk["__id__"]
         assert not {"unless", "onlyif", "creates", "parallel"} & set(chunk), chunk["__id__"]
+
+
+def test_states_take_what_they_are_given(rendering):
+    """Salt looks at that only when it carries a state out."""
+    for chunk in rendering.low:
+        if chunk["state"] == "django":
+            takes = set(inspect.signature(rendering.states[f"django.{chunk['fun']}"]).parameters)
+            given = {key for key in chunk if not key.startswith("__")} - LOW
+            assert given <= takes, chunk["__id__"]
 
 
 def test_packages_come_in_one_state(rendering):
