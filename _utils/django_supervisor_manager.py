@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 
 from django_deployment import StepError
 from salt.exceptions import CommandExecutionError
@@ -70,9 +71,14 @@ class Manager:
             raise StepError(str(error)) from None
 
     def discard(self, name):
-        """End a program that never served, at once, and forget it."""
-        with contextlib.suppress(CommandExecutionError):  # it may have ended by itself
-            self._salt["supervisord.signal"](name, "KILL")
+        """
+        End a program at once, and forget it. What it has started ends with it: a worker of Uvicorn
+        would go on without Gunicorn.
+        """
+        pid = self.programs().get(name, {}).get("pid")
+        if pid:
+            with contextlib.suppress(ProcessLookupError):  # it may have ended by itself
+                os.killpg(pid, signal.SIGKILL)
         self.stop(name, 5)
 
     def failure(self, name):

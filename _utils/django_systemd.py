@@ -147,7 +147,7 @@ class Manager:
         run(["systemctl", "stop", "--no-block", f"{name}.service"])
 
     def discard(self, name):
-        """End a program that never served, at once, and forget it."""
+        """End a program and what it has started, at once, and forget it."""
         run(["systemctl", "kill", "--signal=SIGKILL", f"{name}.service"], check=False)
         self.stop(name, 5)
 

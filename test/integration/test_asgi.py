@@ -150,6 +150,7 @@ def seen(server, tmp_path_factory):
         server.call("django.rollback", "guestbook")
         found["back"] = ask(server)
         other.join(60)
+        found["cut"] = not other.is_alive()
     finally:
         visitors.send_signal(signal.SIGTERM)
         visitors.wait(300)
@@ -189,6 +190,11 @@ def test_strangers_are_refused(server):
         Websocket(server.host.address, "/static/")
 
 
+def test_a_rollback_leaves_nobody_behind(seen):
+    """The release that is gone back to is started again, so its old workers have to end."""
+    assert seen["cut"]
+
+
 def test_nothing_is_left_to_do(server, seen):
     """What had websockets to wait for is forgotten once they are closed."""
     end = time.monotonic() + GRACEFUL + 60
@@ -197,5 +203,6 @@ def test_nothing_is_left_to_do(server, seen):
         server.apply()
     assert len(web_programs(server)) == 1
     server.assert_settled()
+    assert len(server.host.pids("bin/gunicorn --config")) == 3, "Gunicorn and its two workers"
     listeners = server.run("ss -Hltnp").stdout
     assert "gunicorn" not in listeners, "only a Unix socket"

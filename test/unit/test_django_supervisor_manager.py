@@ -1,0 +1,63 @@
+"""Programs of a project in supervisord: what is ended, ends with all that it has started."""
+
+import os
+import signal
+import subprocess
+import time
+
+import django_running
+import pytest
+from django_supervisor_manager import Manager
+
+
+class Supervisord:
+    """Stands in for the execution module: one program, which its process group leads."""
+
+    def __init__(self, process):
+        self.process, self.forgotten = process, []
+
+    def __getitem__(self, name):
+        return {
+            "supervisord.processes": self.processes,
+            "supervisord.path": lambda name: "/none",
+            "supervisord.undefine": lambda name, timeout: self.forgotten.append(name),
+        }[name]
+
+    def processes(self):
+        return {"shop.web.a": {"statename": "STOPPING", "pid": self.process.pid, "spawnerr": ""}}
+
+
+@pytest.fixture
+def process():
+    """A program that has started another, which does not end by itself when the first is gone."""
+    argv = ["sh", "-c", "sleep 60 & wait"]
+    with subprocess.Popen(argv, start_new_session=True) as started:
+        end = time.monotonic() + 20
+        while len(family(started)) < 2 and time.monotonic() < end:
+            time.sleep(0.02)
+        yield started
+
+
+def family(process):
+    return django_running.descendants(django_running.table(), process.pid)
+
+
+def test_what_is_discarded_leaves_nobody_behind(process):
+    there = family(process)
+    assert len(there) == 2
+    supervisord = Supervisord(process)
+    Manager("shop", supervisord).discard("shop.web.a")
+    process.wait(20)
+    end = time.monotonic() + 20
+    while there & set(django_running.table()) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not there & set(django_running.table())
+    assert supervisord.forgotten == ["shop.web.a"]
+
+
+def test_what_has_ended_is_forgotten(process):
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(20)
+    supervisord = Supervisord(process)
+    Manager("shop", supervisord).discard("shop.web.a")
+    assert supervisord.forgotten == ["shop.web.a"]
