@@ -32,7 +32,7 @@ def prune(deployment):
     roots = [root for root in roots if root]
     stale = django_static.stale(deployment.layout.static, roots) if roots else []
     for name in deployment.dismissed & set(ended):
-        deployment.manager.stop(name, 0)  # that it was stopped has been told
+        _forget(deployment, name)  # that it was stopped has been told
     gone = {
         "ended": set(ended) - deployment.dismissed,
         "releases": set(deployment.layout.release_ids()) - kept,
@@ -51,7 +51,7 @@ def prune(deployment):
     if not changes or deployment.test:
         return Outcome(changes, comment)
     for name in gone["ended"]:
-        deployment.manager.stop(name, 0)
+        _forget(deployment, name)
     for name in gone["releases"]:
         django_layout.remove_tree(deployment.layout.release(name))
     for name in gone["instances"]:
@@ -102,6 +102,14 @@ def _in_use(deployment):
         "instances": {_instance_of(deployment, name) for name in busy},
     }
     return used, busy, sorted(set(leaving) - set(busy))
+
+
+def _forget(deployment, program):
+    """Forget a program that has ended, and the socket that its server may have left behind."""
+    deployment.manager.stop(program, 0)
+    process, instance = django_programs.parsed(deployment, program)
+    if process == "web":
+        deployment.layout.instance_socket(instance).unlink(missing_ok=True)
 
 
 def _instance_of(deployment, program):

@@ -170,12 +170,13 @@ def _retire(deployment, name):
     while _waiting(path) and time.monotonic() < deadline:
         time.sleep(0.05)
     if deployment.project["web"]["websocket"]:
-        # Open websockets may stay a while, for which no run should wait.
+        # Open websockets may stay a while, for which no run should wait. The socket is left to the
+        # server that ends: Gunicorn breaks off, and leaves its workers behind, when it is gone.
         deployment.manager.dismiss(name)
         deployment.dismissed.add(name)
     else:
         deployment.manager.stop(name, django_programs.stop_seconds(deployment, name))
-    pathlib.Path(path).unlink(missing_ok=True)
+        pathlib.Path(path).unlink(missing_ok=True)
 
 
 def _remember(deployment, instance):
