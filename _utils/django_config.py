@@ -335,7 +335,7 @@ def _config(fleet, host, hosts, projects, system):
         config["memcached"] = django_server_memcached.configuration(fleet, host, projects)
     fronts = {project["web"]["server"] for project in projects.values()}
     if "web" in roles and "nginx" in fronts:
-        config["varnish"] = django_server_varnish.configuration(fleet, host, projects)
+        config["varnish"] = django_server_varnish.configuration(fleet, host, projects, system)
         config["nginx"] = django_server_nginx.configuration(fleet, host, projects, system)
     if "web" in roles and "apache" in fronts:
         config["apache"] = django_server_apache.configuration(fleet, host, projects, system)

@@ -33,14 +33,22 @@ PARAMETERS = {
 }
 
 
-def configuration(fleet, host, projects):
-    """The servers and what their files say (dict); empty where no project has one."""
+def configuration(fleet, host, projects, system):
+    """The servers and what their files say (dict); empty where no project has one.
+
+    system: data of the operating system.
+    """
     used = [name for name, project in projects.items() if project["web"]["cache"]]
     if not used:
         return {}
     share = django_tuning.memory_share(fleet["varnish"]["memory_share"], True, 10, 10)
     part = django_tuning.cache_maxmemory(host["memory"], share, len(used), True)
-    return {"instances": [_instance(projects[name], host, part) for name in used]}
+    given = system["varnish"]
+    is_service = host["init"] == "systemd" or given["has_init_scripts"]
+    return {
+        "instances": [_instance(projects[name], host, part) for name in used],
+        "packaged": given["packaged"] if is_service else [],
+    }
 
 
 def _instance(project, host, part):

@@ -374,7 +374,7 @@ def test_drift_is_mended(server):
         "the packaged Memcached server does not run",
         "guestbook: Varnish has its rules",
         "guestbook: Varnish uses its rules",
-        "the packaged Varnish server does not run",
+        "the packaged service varnish does not run",
         exactly=False,
     )
     assert number(server, "limit_maxbytes") == 512 << 20

@@ -291,6 +291,20 @@ def test_broker_is_a_server_of_its_own(server):
     assert "PONG" not in server.run(["redis-cli", "-p", port, "ping"], env=env, check=False).stdout
     password = server.secret("shop", "broker.password")
     assert password not in server.run("ps axww -o args").stdout
+    assert "NOPERM" in ask(server, "config", "get", "aclfile")
+
+
+def test_cache_outlives_a_restart(server):
+    [cache] = [
+        each
+        for each in server.call("django.config")["redis"]["instances"]
+        if each["name"] == "shop"
+    ]
+    env = {"REDISCLI_AUTH": server.secret("shop", "cache.password")}
+    ask_cache = ["redis-cli", "-p", str(cache["port"])]
+    server.run([*ask_cache, "set", "kept", "over the restart"], env=env)
+    server.run(["systemctl", "restart", cache["service"]])
+    assert server.run([*ask_cache, "get", "kept"], env=env).stdout == "over the restart\n"
 
 
 def test_one_beat_sends_what_is_due(server):

@@ -41,6 +41,16 @@ def test_it_listens_on_a_socket_and_is_steered_over_loopback(resolve):
     assert words[words.index("-S") + 1] == "/run/varnish-shop/secret"
 
 
+@pytest.mark.parametrize(
+    ("release", "init", "brought"),
+    [("12", "systemd", 2), ("12", "unknown", 2), ("13", "systemd", 2), ("13", "unknown", 0)],
+)
+def test_services_that_its_package_brings_are_known(resolve, release, init, brought):
+    grains = {"osrelease": release, "osmajorrelease": int(release), "init": init}
+    config = resolve({"projects": {"shop": SHOP}}, **grains)
+    assert len(config["varnish"]["packaged"]) == brought
+
+
 def test_it_waits_as_long_as_the_longest_location(resolve):
     web = {
         "cache": "varnish",

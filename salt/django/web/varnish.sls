@@ -25,14 +25,15 @@ Varnish can be checked and steered:
     - require:
       - file: shared directories are there
 
-the packaged Varnish server does not run:
+{%- for service in django.varnish.packaged %}
+
+the packaged service {{ service }} does not run:
   django.service_dead:
-    - names:
-      - varnish
-      - varnishncsa
+    - name: {{ service }}
     - enable: False
     - require:
       - pkg: packages are installed
+{%- endfor %}
 
 Varnish may reach the sockets of projects:
   group.present:
@@ -116,7 +117,9 @@ Varnish servers have a unit:
       - file: Varnish servers have a unit
 {%- endif %}
     - require:
-      - django: the packaged Varnish server does not run
+{%- for service in django.varnish.packaged %}
+      - django: the packaged service {{ service }} does not run
+{%- endfor %}
       - file: "{{ varnish.project }}: Varnish has its rules"
 
 "{{ varnish.project }}: Varnish uses its rules":

@@ -1,0 +1,64 @@
+"""Memcached and Varnish on Debian 13 without systemd: their init scripts, and the same promises."""
+
+import pytest
+
+from test.hosts import boot
+
+from .guestbook import SOURCE, change, develop
+from .machines import ensure
+from .server import Browser, Server, put_checkout
+from .test_caches import PAGES, PAGES_TEXT, PILLAR, look, number, release
+
+pytestmark = pytest.mark.proves(
+    "cache and queue servers",
+    "Memcached, and Varnish in front, by init scripts",
+    "pages are kept, a release forgets them; what was stopped is started",
+    on=["Debian 13 without systemd"],
+)
+SQLITE = "      database: {engine: sqlite}\n"
+
+
+@pytest.fixture(scope="module")
+def server():
+    """A bare server without systemd on which the example site was put, behind both."""
+    with boot("int-caches-sysv", image=ensure("trixie-ready"), systemd=False) as host:
+        put_checkout(host)
+        server = Server(host)
+        develop(server)
+        host.write(f"{SOURCE}/{PAGES}", PAGES_TEXT)
+        urls = 'path("", include("guestbook.urls")),'
+        change(server, "config/urls.py", urls, f'{urls}\n    path("", include("guestbook.pages")),')
+        server.bootstrap(pillar=PILLAR % (SOURCE, "varnish") + SQLITE)
+        yield server
+
+
+def test_pages_are_kept_and_nothing_is_left_to_do(server):
+    text, _ = look(server)
+    assert look(server) == (text, "hit")
+    assert look(server, Cookie="sessionid=x")[1] == "pass"
+    assert "Memcached" in Browser(server.host).get("/").text
+    assert number(server, "cmd_set") > 0
+    server.assert_settled()
+
+
+def test_release_forgets_pages(server):
+    look(server)
+    release(server, "one", "two")
+    server.apply()
+    assert look(server)[0].startswith("two")
+
+
+def test_what_was_stopped_is_started(server):
+    for service in ("memcached-guestbook", "varnish-guestbook"):
+        server.run(["service", service, "stop"])
+        assert server.run(["service", service, "status"], check=False).returncode != 0
+    server.assert_mended("guestbook: Memcached runs", "guestbook: Varnish runs", exactly=False)
+    look(server)
+    assert look(server)[1] == "hit"
+
+
+def test_other_rules_and_options_are_taken(server):
+    server.pillar(PILLAR % (SOURCE, "{ttl: 5m, memory: 64M}") + SQLITE)
+    server.assert_mended("guestbook: Varnish runs", "guestbook: Varnish uses its rules")
+    text, _ = look(server, "silent/")
+    assert look(server, "silent/") == (text, "hit")
