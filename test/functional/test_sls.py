@@ -298,7 +298,7 @@ def test_varnish_is_between_nginx_and_the_application(minion_opts, init):
     site = files["/etc/nginx/django.d/shop.conf"]
     servers = [line.strip() for line in site.splitlines() if line.strip().startswith("server unix")]
     assert servers[:2] == [
-        "server unix:/run/varnish-shop/http.sock fail_timeout=0;",
+        "server unix:/run/varnish-shop/http.sock max_fails=0;",
         "server unix:/srv/django/shop/web.sock backup;",
     ]
     assert "varnish" not in files["/etc/nginx/django.d/blog-2.conf"]
