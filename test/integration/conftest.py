@@ -14,6 +14,7 @@ SEVERAL_HOSTS = (  # one for each parameter
     "test_first_run.py",
     "test_killed.py",
     "test_load.py",
+    "test_matrix.py",
     "test_rollback.py",
 )
 
