@@ -75,6 +75,9 @@ class Manager:
         End a program at once, and forget it. What it has started ends with it: a worker of Uvicorn
         would go on without Gunicorn.
         """
+        if name in self.programs():
+            # First it is told to end: supervisord starts what ends by itself again.
+            self.dismiss(name)
         pid = self.programs().get(name, {}).get("pid")
         if pid:
             with contextlib.suppress(ProcessLookupError):  # it may have ended by itself

@@ -14,12 +14,13 @@ class Supervisord:
     """Stands in for the execution module: one program, which its process group leads."""
 
     def __init__(self, process):
-        self.process, self.forgotten = process, []
+        self.process, self.forgotten, self.dismissed = process, [], []
 
     def __getitem__(self, name):
         return {
             "supervisord.processes": self.processes,
             "supervisord.path": lambda name: "/none",
+            "supervisord.dismiss": self.dismissed.append,
             "supervisord.undefine": lambda name, timeout: self.forgotten.append(name),
         }[name]
 
