@@ -7,6 +7,7 @@ import django_health
 import django_hold
 import django_host_files
 import django_layout
+import django_step_static
 from django_deployment import StepError
 
 
@@ -15,7 +16,7 @@ def settle(deployment, step, error):
     Put things right after ``step`` (str) failed with ``error`` (StepError). Returns what to tell
     the operator besides (str).
 
-    The old instance gets its files on the host back. The release is refused from now on, and
+    The old instance gets its files on the host back, and its static files. The release is refused from now on, and
     removed, when it is itself to blame: when it says so, and the old one is healthy meanwhile, so
     that neither database nor cache can be the cause.
     """
@@ -36,6 +37,7 @@ def _settle(deployment, step, error):
     if instance == live:
         return ""
     django_host_files.restore(deployment, live)
+    django_step_static.restore(deployment, live)
     if not error.blames_release:
         return ""
     if django_health.ask(deployment.layout.instance_socket(live), deployment.health_of(live)):

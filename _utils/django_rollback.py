@@ -12,9 +12,11 @@ import time
 import django_database
 import django_hold
 import django_layout
+import django_step_cdn
 import django_step_pages
 import django_step_processes
 import django_step_prune
+import django_step_static
 import django_step_switch
 import django_step_verify
 import django_venv
@@ -118,9 +120,11 @@ def go_back(deployment, instance, reverse):
     if deployment.hold or deployment.instance != instance:
         _hold(deployment, instance, live)
     try:
+        django_step_static.restore(deployment, instance)
         changes = dict(django_step_switch.go_live(deployment).changes)
     except (StepError, CommandError, OSError):
         deployment.layout.save_refusals(before)
+        django_step_static.restore(deployment, live)
         raise
     changes.update(django_step_processes.run_processes(deployment).changes)
     if rest:
@@ -132,6 +136,7 @@ def go_back(deployment, instance, reverse):
     django_step_verify.verify(deployment)
     django_step_prune.prune(deployment)
     changes.update(django_step_pages.purge(deployment).changes)
+    changes.update(django_step_cdn.invalidate(deployment).changes)
     return changes
 
 

@@ -62,12 +62,13 @@ def publish(collected, published, names, compress=True):
         _make_folder(target.parent, pathlib.Path(published))
         content = source.read_bytes()
         stamp = source.stat().st_mtime_ns
-        _place(target, content, stamp)
+        # The variant first: the file itself is what a run that was killed in between is continued by.
         packed = target.with_name(target.name + ".gz")
         if compress and target.suffix in COMPRESSIBLE and len(content) >= MINIMUM_BYTES:
             _place(packed, gzip.compress(content, 6, mtime=0), stamp)
         elif f"{name}.gz" not in names:
             packed.unlink(missing_ok=True)
+        _place(target, content, stamp)
 
 
 def stale(published, keep):

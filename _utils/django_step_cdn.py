@@ -4,6 +4,7 @@ import django_aws
 import django_cdn
 import django_layout
 import django_static
+import django_step_static
 from django_deployment import Outcome, StepError
 
 PATIENCE = 60  # seconds, while the distribution has too many invalidations under way
@@ -68,8 +69,10 @@ def _tell(deployment, cdn, paths, serial):
 
 def _is_published(deployment):
     """Whether the static files of the release that a run brings live are in place already."""
-    if deployment.hold or not deployment.project["static"]["enabled"]:
+    if not deployment.project["static"]["enabled"]:
         return True
+    if deployment.hold:
+        return not django_step_static.missing(deployment, deployment.target)[1]
     collected = deployment.record.get("static")
     if collected is None:
         return deployment.ready() and not deployment.facts()["staticfiles"]

@@ -1,28 +1,35 @@
-"""The step that collects a release's static files and publishes them beside those of others."""
+"""
+The step that collects a release's static files and publishes them beside those of others.
+
+Files without a hash in their name are the same ones in each release, so they are always those of the
+release that is to serve: of another one after a failure and on the way back.
+"""
 
 import pathlib
 
+import django_hold
 import django_layout
 import django_static
 import django_step_tasks
-from django_deployment import Outcome, unless_held
+from django_deployment import Outcome
 
 COLLECT_TIMEOUT = 1800
 
 
-@unless_held
 def collect(deployment):
-    """The static files of the wanted release are published."""
+    """The static files of the release that is to run are published."""
     if not deployment.project["static"]["enabled"]:
         return Outcome({}, "The project has no static files to publish.")
+    if deployment.hold:
+        return _keep(deployment)
     release_id = deployment.release_id
     collected = deployment.record.get("static")
     if collected is None and not deployment.ready():
         return Outcome({"static": "of the new release"}, "Static files would be published.")
     if collected == "" or (collected is None and not deployment.facts()["staticfiles"]):
         return Outcome({}, "The project does not use django.contrib.staticfiles.")
-    missing = django_static.unpublished(collected, deployment.layout.static) if collected else []
-    if collected and not missing:
+    names = django_static.unpublished(collected, deployment.layout.static) if collected else []
+    if collected and not names:
         return Outcome({}, f"The static files of release {release_id} are published.")
     changes = {"static": release_id}
     if deployment.test:
@@ -33,11 +40,45 @@ def collect(deployment):
         source = deployment.layout.release(release_id) / "source"
         tree = django_layout.fingerprint(source)  # some projects collect into it
         deployment.layout.save_record(release_id, static=root, tree=tree)
-        missing = django_static.unpublished(root, deployment.layout.static)
+        names = django_static.unpublished(root, deployment.layout.static)
         collected = root
+    _publish(deployment, collected, names)
+    return Outcome(changes, f"{len(names)} static files of release {release_id} published.")
+
+
+def restore(deployment, instance):
+    """Publish again what differs of the static files that the release of an instance collected."""
+    collected, names = missing(deployment, instance)
+    _publish(deployment, collected, names)
+
+
+def missing(deployment, instance):
+    """
+    What the release of an instance has collected (str, empty where that is nothing), and the names
+    (list) of what is not published of it.
+    """
+    record = deployment.layout.record(deployment.layout.release_of(instance)) if instance else {}
+    collected = record.get("static")
+    if not collected or not deployment.project["static"]["enabled"]:
+        return "", []
+    return collected, django_static.unpublished(collected, deployment.layout.static)
+
+
+def _keep(deployment):
+    collected, names = missing(deployment, deployment.target)
+    if not names:
+        return Outcome({}, django_hold.sentence(deployment.hold))
+    release_id = deployment.layout.release_of(deployment.target)
+    told = f"{len(names)} static files of release {release_id}, which is held to,"
+    if deployment.test:
+        return Outcome({"static": release_id}, f"{told} would be published again.")
+    _publish(deployment, collected, names)
+    return Outcome({"static": release_id}, f"{told} are published again.")
+
+
+def _publish(deployment, collected, names):
     compress = deployment.project["static"]["compress"]
-    django_static.publish(collected, deployment.layout.static, missing, compress)
-    return Outcome(changes, f"{len(missing)} static files of release {release_id} published.")
+    django_static.publish(collected, deployment.layout.static, names, compress)
 
 
 def _collect_into(deployment, root):

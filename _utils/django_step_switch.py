@@ -155,10 +155,13 @@ def _start(deployment, instance, name, definition):
     if reason is None:
         return
     output = django_programs.log_tail(definition, before)
-    if deployment.layout.live_instance() != instance:
-        deployment.manager.discard(name)
-        path.unlink(missing_ok=True)
     text = f"The new release is not healthy and does not go live: {reason}\n{output}".rstrip()
+    if deployment.layout.live_instance() != instance:
+        try:
+            deployment.manager.discard(name)
+        except (CommandError, StepError) as error:
+            text = f"{text}\nIt could not be ended: {error}"
+        path.unlink(missing_ok=True)
     raise StepError(deployment.redact(text), blames_release=True)
 
 

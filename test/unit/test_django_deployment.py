@@ -1,5 +1,6 @@
 """Steps of a release, continued where a run was killed."""
 
+import contextlib
 import json
 import os
 import pwd
@@ -14,6 +15,7 @@ import django_venv
 import pytest
 from django_deployment import Deployment, Outcome, StepError
 from django_step_build import configure
+from django_step_static import collect
 
 
 @pytest.fixture
@@ -128,6 +130,43 @@ def test_a_release_that_has_served_is_kept_though_it_is_refused(failed):
     failed.layout.history.write_text(json.dumps({"entries": [entry]}))
     assert settle(failed)
     assert failed.layout.release(failed.release_id).exists()
+
+
+@pytest.fixture
+def styled(failed):
+    """The one that serves and the wanted one have a static file of one name; the new is public."""
+    layout = failed.layout
+    releases = {layout.release_of(layout.live_instance()): "old", failed.release_id: "new"}
+    for release_id, text in releases.items():
+        folder = layout.release(release_id) / "static"
+        folder.mkdir()
+        (folder / "site.css").write_text(text)
+        layout.save_record(release_id, static=str(folder))
+    layout.static.mkdir()
+    collect(failed)
+    assert style(failed) == "new"
+    return failed
+
+
+def style(deployment):
+    return (deployment.layout.static / "site.css").read_text()
+
+
+@pytest.mark.parametrize("blames_release", [True, False])
+def test_what_serves_on_has_its_own_static_files(styled, blames_release):
+    settle(styled, blames_release)
+    assert style(styled) == "old"
+
+
+def test_static_files_of_what_is_held_to_are_mended(styled):
+    settle(styled)
+    assert collect(styled).changes == {}
+    (styled.layout.static / "site.css").unlink()
+    styled.test = True
+    assert collect(styled).changes == {"static": "0123456789ab"}
+    styled.test = False
+    assert collect(styled).changes == {"static": "0123456789ab"}
+    assert style(styled) == "old"
 
 
 def test_a_changed_pillar_lifts_a_refusal(failed):
@@ -271,6 +310,27 @@ def test_history_that_is_lost_is_made_anew_of_what_has_served(deployment):
 def test_nothing_to_go_back_from(deployment):
     with pytest.raises(StepError, match="no live release"):
         django_rollback.choose(deployment)
+
+
+@pytest.mark.parametrize("failure", [None, StepError("it is not healthy")])
+def test_static_files_are_those_of_what_serves_on_the_way_back(styled, monkeypatch, failure):
+    layout, live, old = styled.layout, styled.instance, styled.layout.live_instance()
+    layout.save_instance_record(live, facts={})
+    layout.live.unlink()
+    layout.live.symlink_to(f"instances/{live}")
+
+    def go_live(_):
+        assert style(styled) == "old", "before the switch, as for a new release"
+        if failure:
+            raise failure
+        return Outcome({}, "")
+
+    monkeypatch.setattr(django_step_switch, "go_live", go_live)
+    for name in ("processes.run_processes", "verify.verify", "prune.prune"):
+        monkeypatch.setattr(f"django_step_{name}", lambda _: Outcome({}, ""))
+    with pytest.raises(StepError) if failure else contextlib.nullcontext():
+        django_rollback.go_back(styled, old, {})
+    assert style(styled) == ("new" if failure else "old")
 
 
 def test_late_migrations_are_reversed_before_the_switch_back(deployment, monkeypatch):

@@ -124,3 +124,25 @@ def test_no_half_file_is_left_by_a_failure(folders, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         publish(*folders)
     assert django_static.listing(folders[1]) == set()
+
+
+def test_a_run_killed_between_a_file_and_its_variant_is_continued(folders, monkeypatch):
+    collected, published = folders
+    publish(*folders)
+    (collected / "app/style.css").write_bytes(STYLE * 2)
+    rename = os.replace
+
+    def end_after_one(*names):
+        rename(*names)
+        monkeypatch.setattr(os, "replace", killed)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", end_after_one)
+    with pytest.raises(KeyboardInterrupt):
+        publish(*folders)
+    monkeypatch.setattr(os, "replace", rename)
+    publish(*folders)
+    assert (published / "app/style.css").read_bytes() == STYLE * 2
+    assert gzip.decompress((published / "app/style.css.gz").read_bytes()) == STYLE * 2
