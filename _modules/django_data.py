@@ -78,7 +78,7 @@ def migrate(
         migration=migration_name,
         fake=bool(fake),
         fake_initial=bool(fake_initial),
-        wait=float(where.get("timeout") or django_commands.TIMEOUT),
+        wait=_commands().seconds(where),
         test=test,
     )
     changes = {key: names for key, names in answer.items() if names}

@@ -402,7 +402,11 @@ def logs(project, name="web", lines=50):
         there = ", ".join(known) or "none"
         raise CommandExecutionError(f"{project} has no log {name!r}; there are: {there}")
     # As the project's user, who may have put a link there.
-    argv = ["/usr/bin/tail", f"--lines={int(lines)}", str(folder / f"{name}.log")]
+    argv = [
+        "/usr/bin/tail",
+        f"--lines={django_access.whole('lines', lines)}",
+        str(folder / f"{name}.log"),
+    ]
     try:
         return deployment.redact(run(argv, user=deployment.user, timeout=30).stdout)
     except (CommandError, OSError) as error:

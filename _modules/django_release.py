@@ -181,9 +181,7 @@ def scale(project, process, count):
 
         salt-call django.scale shop worker 4
     """
-    count = int(count)
-    if count < 1:
-        raise CommandExecutionError("count must be at least 1; the pillar can switch a process off")
+    count = django_access.whole("count", count)
     deployment = _access().deployment(project)
     _live(deployment)
     _access().lock(project)
@@ -289,7 +287,7 @@ def history(project, limit=20):
     layout = _access().deployment(project).layout
     return [
         {"release": layout.release_of(entry["instance"]), **entry}
-        for entry in layout.served()[-int(limit) :]
+        for entry in layout.served()[-django_access.whole("limit", limit) :]
     ]
 
 

@@ -79,6 +79,7 @@ def start(name="all", user=None, conf_file=None, bin_env=None, timeout=None):
         salt '*' supervisord.start jobs:
     """
     with session.told():
+        timeout = session.seconds(timeout)
         daemon = session.find_daemon(conf_file, bin_env)
         table = daemon.processes()
         names = session.resolve(name, table)
@@ -110,6 +111,7 @@ def stop(name="all", user=None, conf_file=None, bin_env=None, timeout=None):
         salt '*' supervisord.stop jobs:
     """
     with session.told():
+        timeout = session.seconds(timeout)
         daemon = session.find_daemon(conf_file, bin_env)
         table = daemon.processes()
         names = session.resolve(name, table)
@@ -295,6 +297,8 @@ def tail_log(name, channel="stderr", lines=20, user=None, conf_file=None, bin_en
     with session.told():
         if channel not in ("stdout", "stderr"):
             raise SupervisorError(f"channel: expected stdout or stderr, got {channel!r}")
+        if not str(lines).isdecimal():
+            raise SupervisorError(f"lines: expected a whole number, got {lines!r}")
         daemon = session.find_daemon(conf_file, bin_env)
         table = daemon.processes()
         names = session.resolve(name, table)

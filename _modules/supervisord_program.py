@@ -56,6 +56,7 @@ def define(
         salt '*' supervisord.define web '{command: [/srv/web/run], user: www-data}'
     """
     with session.told():
+        timeout = session.seconds(timeout)
         daemon = session.find_daemon(conf_file, bin_env)
         wanted = django_supervisor_unit.unit(name, definition, start)
         overview = session.overview(daemon, __context__, test)
@@ -107,6 +108,7 @@ def undefine(name, timeout=None, test=False, user=None, conf_file=None, bin_env=
         salt '*' supervisord.undefine web timeout=60
     """
     with session.told():
+        timeout = session.seconds(timeout)
         daemon = session.find_daemon(conf_file, bin_env)
         file = django_supervisor_ini.read_file(daemon.settings.program_path(name))
         overview = session.overview(daemon, __context__, True)
@@ -268,6 +270,7 @@ def update(user=None, conf_file=None, bin_env=None, name=None, timeout=None):
         salt '*' supervisord.update name=web
     """
     with session.told():
+        timeout = session.seconds(timeout)
         daemon = session.find_daemon(conf_file, bin_env)
         chosen = None if name is None else _group(name)
         found = daemon.reload()
@@ -326,6 +329,7 @@ def add(name, user=None, conf_file=None, bin_env=None, timeout=None):
         salt '*' supervisord.add web
     """
     with session.told():
+        timeout = session.seconds(timeout)
         daemon = session.find_daemon(conf_file, bin_env)
         group = _group(name)
         daemon.reload()

@@ -142,3 +142,23 @@ def as_step_error(error):
         where = f"{error.filename}: " if error.filename else ""
         return StepError(f"{where}{error.strerror or error}")
     return StepError(str(error))
+
+
+def whole(name, value, least=1):
+    """
+    An argument as a whole number (int); CommandExecutionError when it is none, or below ``least``.
+
+    name
+        Of the argument.
+    value
+        A number, or its digits.
+    """
+    try:
+        number = int(str(value))
+    except ValueError:
+        number = None
+    if number is None or number < least:
+        raise CommandExecutionError(
+            f"{name}: expected a whole number of at least {least}, got {value!r}"
+        )
+    return number

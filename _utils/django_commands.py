@@ -9,7 +9,6 @@ from django_deployment import StepError
 from django_run import CommandError, run
 from salt.exceptions import CommandExecutionError
 
-TIMEOUT = 3600  # seconds
 TASK_FILES = (
     "project",
     "database",
@@ -48,7 +47,7 @@ class Commands:
                 f"unknown keyword {', '.join(unknown)}; there are: {', '.join(django_target.WHERE)}"
             )
         try:
-            timeout = float(where.get("timeout", TIMEOUT))
+            timeout = django_target.seconds(where)
             if project in self._projects:
                 deployment = self._access.deployment(project)
                 return django_target.of_live_release(deployment, where), timeout
@@ -60,6 +59,13 @@ class Commands:
                 )
             return django_target.of_settings(project, where), timeout
         except (ValueError, StepError, OSError) as error:
+            raise CommandExecutionError(str(error)) from None
+
+    def seconds(self, where):
+        """How long (float) a command may take."""
+        try:
+            return django_target.seconds(where)
+        except django_target.TargetError as error:
             raise CommandExecutionError(str(error)) from None
 
     def run(self, target, words, timeout, argv=None):

@@ -16,9 +16,9 @@ def settle(deployment, step, error):
     Put things right after ``step`` (str) failed with ``error`` (StepError). Returns what to tell
     the operator besides (str).
 
-    The old instance gets its files on the host back, and its static files. The release is refused from now on, and
-    removed, when it is itself to blame: when it says so, and the old one is healthy meanwhile, so
-    that neither database nor cache can be the cause.
+    The old instance gets its files on the host and its static files back. The release is refused
+    from now on, and removed, when it is itself to blame: when it says so, and the old one is
+    healthy meanwhile, so that neither database nor cache can be the cause.
     """
     try:
         return _settle(deployment, step, error)

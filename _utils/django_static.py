@@ -62,7 +62,7 @@ def publish(collected, published, names, compress=True):
         _make_folder(target.parent, pathlib.Path(published))
         content = source.read_bytes()
         stamp = source.stat().st_mtime_ns
-        # The variant first: the file itself is what a run that was killed in between is continued by.
+        # The variant first: a run killed in between is continued, as the file still differs.
         packed = target.with_name(target.name + ".gz")
         if compress and target.suffix in COMPRESSIBLE and len(content) >= MINIMUM_BYTES:
             _place(packed, gzip.compress(content, 6, mtime=0), stamp)

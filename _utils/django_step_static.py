@@ -1,8 +1,8 @@
 """
 The step that collects a release's static files and publishes them beside those of others.
 
-Files without a hash in their name are the same ones in each release, so they are always those of the
-release that is to serve: of another one after a failure and on the way back.
+Files without a hash in their name have the same name in each release. So they are always those of
+the release that is to serve: of the old one after a failure and on the way back.
 """
 
 import pathlib

@@ -31,6 +31,17 @@ def told():
         raise CommandExecutionError(f"{where}{error.strerror or error}") from None
 
 
+def seconds(timeout):
+    """How long to wait (float, None where nothing is said); SupervisorError for anything else."""
+    try:
+        found = None if timeout is None else float(timeout)
+    except (TypeError, ValueError):
+        found = -1
+    if found is not None and not 0 <= found < float("inf"):
+        raise SupervisorError(f"timeout: expected a number of seconds, got {timeout!r}")
+    return found
+
+
 def find_daemon(conf_file, bin_env):
     """The :class:`django_supervisor.Daemon` of a configuration."""
     path = django_supervisor_ini.find_config(conf_file, bin_env)

@@ -15,6 +15,7 @@ import django_process
 import django_secrets
 from django_run import BASE_PATH
 
+TIMEOUT = 3600  # seconds
 WHERE = ("bin_env", "pythonpath", "env", "runas", "cwd", "timeout")
 PYTHON = "/usr/bin/python3"
 MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -74,6 +75,18 @@ def split(keywords):
     own = {key: value for key, value in keywords.items() if not key.startswith("__")}
     where = {key: own.pop(key) for key in WHERE if key in own}
     return {key: value for key, value in where.items() if value is not None}, own
+
+
+def seconds(where):
+    """How long (float, seconds) a command may take: ``timeout`` of ``where``, else an hour."""
+    value = where.get("timeout")
+    try:
+        found = TIMEOUT if value is None else float(value)
+    except (TypeError, ValueError):
+        found = 0
+    if not 0 < found < float("inf"):
+        raise TargetError(f"timeout: expected a number of seconds, got {value!r}")
+    return found
 
 
 def of_settings(module, where):

@@ -225,6 +225,13 @@ class TestCommand:
         assert both.result is False and "Either" in both.comment
 
 
+@pytest.mark.parametrize("timeout", ["soon", 0, -1, "nan", [1]])
+def test_timeout_that_is_no_number_is_told(call, timeout):
+    for function, words in (("command", ["echo"]), ("migrate", [])):
+        with pytest.raises(CommandExecutionError, match="timeout: expected a number of seconds"):
+            call(function, *words, timeout=timeout)
+
+
 class TestDatabase:
     def test_migrated(self, prove, bare, modules, venv):
         real = prove("migrated", bare)

@@ -69,6 +69,16 @@ class TestProgram:
         failed = fails("program", **program("web", startsecs=60), timeout=0.2)
         assert "web is STARTING" in failed.comment
 
+    def test_timeout_that_is_no_number_is_told(self, prove, fails, supervisord):
+        prove("program", **program("web"))
+        changed = program("web", directory="/tmp")
+        for name, options in (("program", changed), ("dead", {}), ("absent", {}), ("running", {})):
+            if name == "running":
+                supervisord.call("stop", "web")
+            failed = fails(name, **{"name": "web", **options}, timeout="10s")
+            assert "timeout: expected a number of seconds, got '10s'" in failed.comment
+            assert failed.changes == {}
+
     def test_command_that_does_not_exist_leaves_the_old_one_running(
         self, prove, fails, supervisord
     ):
