@@ -93,7 +93,9 @@ def redis_ports(projects, fleet):
     }
     for project in projects.values():
         web = project["web"]
-        ports = (web["port"], web["tls_port"], web.get("probe_port"))
+        ports = [web["port"], web["tls_port"]]
+        if web["server"] == "apache":
+            ports.append(web["probe_port"])
         owner.update(dict.fromkeys(ports, FRONTS[web["server"]]))
     for name, project in projects.items():
         for purpose in ("cache", "broker"):

@@ -98,7 +98,7 @@ def resolve(name, given, fleet, host, count):
     project["writable"], project["links"] = _writable(given, paths, databases)
     project["aws"] = bool(project["media"]["s3"] or project["cdn"].get("distribution"))
     project["health"] = _health(given, site)
-    project["web"] = _web(given, front, project["app"])
+    project["web"] = _web(given, front, fleet["apache"], project["app"])
     project["secret_specs"] = _secrets(given, project, fleet["python"])
     project["secrets"] = sorted({*given["secrets"], "SECRET_KEY"})
     project["processes"] = {
@@ -289,7 +289,7 @@ def _health(given, site):
     return health
 
 
-def _web(given, front, app):
+def _web(given, front, apache, app):
     web = dict(given["web"])
     web["server"] = django_server_apache.front(given)
     https = web["https"]
@@ -299,8 +299,8 @@ def _web(given, front, app):
     longest = LONG if web["websocket"] or not app["timeout"] else app["timeout"]
     web["read_timeout"] = web["read_timeout"] or longest + 5
     web["port"], web["tls_port"] = front["port"], front["tls_port"]
-    if web["server"] == "apache":
-        web["probe_port"] = front["probe_port"]
+    # What serves until a change of the front door may be in Apache still.
+    web["probe_port"] = apache["probe_port"]
     web["locations"] = {
         path: {key: value for key, value in entry.items() if value is not None}
         for path, entry in sorted(web["locations"].items())
