@@ -98,7 +98,7 @@ class Deployment:
         self.layout = django_layout.Layout(project["paths"])
         self.name = project["name"]
         self.user = project["user"]
-        self.key = secrets.get("SECRET_KEY", "").encode()
+        self.key = self.layout.naming_key(secrets.get("SECRET_KEY", ""))
         self.deploy_key = secrets.get("source.deploy_key")
         self._declared = declared
         self._revision = None

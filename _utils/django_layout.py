@@ -212,6 +212,7 @@ class Layout:
         self.refused = self.root / "refused.json"
         self.restarts = self.root / "restarts.json"
         self.repairs = self.root / "repairs.json"
+        self.names = self.root / "names.json"  # only root can read it
         self.cdn = self.root / "cdn.json"
         self.pages = self.root / "pages.json"
 
@@ -267,6 +268,19 @@ class Layout:
     def save_refusals(self, entries):
         """Keep these refusals; only root can read them."""
         write_json(self.refused, {"entries": entries}, 0o600)
+
+    def naming_key(self, secret):
+        """
+        Key (bytes) of the digests that releases and instances are named by: what
+        :meth:`save_naming_key` has kept, else made of ``secret`` (str); empty without either.
+        """
+        made = hmac.new(secret.encode(), b"names", hashlib.sha256).hexdigest() if secret else ""
+        return read_json(self.names).get("key", made).encode()
+
+    def save_naming_key(self, key):
+        """Keep the key (bytes) of names: another SECRET_KEY is no reason to build all anew."""
+        if key and read_json(self.names).get("key") != key.decode():
+            write_json(self.names, {"key": key.decode()}, 0o600)
 
     def live_instance(self):
         """Id of the instance that serves now, or None."""

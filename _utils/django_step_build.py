@@ -28,6 +28,8 @@ _SETTINGS = re.compile(r"""["']DJANGO_SETTINGS_MODULE["']\s*[,\]]\s*=?\s*["']([\
 @unless_held
 def fetch(deployment):
     """The source of the wanted release lies in its folder."""
+    if not deployment.test:
+        deployment.layout.save_naming_key(deployment.key)
     if deployment.is_damaged:
         deployment.replace_damaged()
     release_id = deployment.release_id

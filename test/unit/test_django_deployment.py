@@ -14,7 +14,7 @@ import django_step_switch
 import django_venv
 import pytest
 from django_deployment import Deployment, Outcome, StepError
-from django_step_build import configure
+from django_step_build import configure, fetch
 from django_step_static import collect
 
 
@@ -68,6 +68,36 @@ def test_user_that_is_gone_is_told(deployment):
     deployment.user = "nobody-of-that-name"
     with pytest.raises(StepError, match="nobody-of-that-name"):
         configure(deployment)
+
+
+def renamed(deployment, secret):
+    """The same project with another SECRET_KEY in its environment."""
+    return Deployment(
+        deployment.project,
+        deployment.host,
+        {**deployment.secrets, "SECRET_KEY": secret},
+        deployment.manager,
+        str,
+    )
+
+
+def test_another_secret_key_is_another_instance_and_no_other_release(deployment):
+    assert renamed(deployment, "y" * 50).release_id != deployment.release_id, "nothing is kept yet"
+    fetch(deployment)
+    other = renamed(deployment, "y" * 50)
+    assert other.release_id == deployment.release_id
+    assert other.instance != deployment.instance
+    kept = deployment.layout.names
+    assert kept.stat().st_mode & 0o777 == 0o600
+    kept.write_text("{")
+    fetch(deployment)
+    assert renamed(deployment, "z" * 50).release_id == deployment.release_id
+
+
+def test_a_test_keeps_no_key_of_names(deployment):
+    deployment.test = True
+    fetch(deployment)
+    assert not deployment.layout.names.exists()
 
 
 # A release that failed
@@ -270,10 +300,19 @@ def test_a_switch_into_apache_leaves_the_link_to_a_slot(deployment, monkeypatch)
     links = django_step_switch.links(deployment, SECOND)
     assert links[0] == (sockets["mod_wsgi"], "slots/b")
     assert links[1:3] == ((sockets["http"], None), (sockets["uwsgi"], None))
-    deployment.project["web"]["probe_port"] = 7079
     asked = deployment.health_of(SECOND)
     assert (asked["protocol"], asked["port"]) == ("mod_wsgi", 7079)
     assert asked["site"] == f"b.{deployment.name}.invalid"
+
+
+def test_what_serves_in_apache_is_asked_there_though_the_pillar_has_nginx(deployment, monkeypatch):
+    served(deployment, FIRST)
+    web = {"mod_wsgi": {"module": "shop.wsgi:application"}}
+    deployment.layout.save_instance_record(FIRST, definitions={"web": web})
+    slots = types.SimpleNamespace(slot_of=lambda instance: "a")
+    monkeypatch.setattr(deployment.manager, "slots", slots, raising=False)
+    assert deployment.project["web"]["server"] == "nginx"
+    assert deployment.health_of(FIRST)["port"] == 7079
 
 
 def test_nginx_speaks_what_the_live_instance_does(failed):
