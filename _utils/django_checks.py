@@ -46,6 +46,7 @@ OF_POSTGRESQL = {"extensions": [], "encoding": "UTF8", "locale": "C.UTF-8", "tem
 # What only Redis can be told of a cache, with the schema's defaults.
 OF_REDIS = {"password": None, "policy": "volatile-lru", "persistence": "snapshot"}
 RESERVED_VARIABLES = frozenset({"DJANGO_RELEASE"})
+SHORTEST_KEY = 32  # characters of a SECRET_KEY, as the check of a release has it
 BROKER = re.compile(r"broker|redis|rq_", re.IGNORECASE)
 CACHE_URL = frozenset({"cache.url", "cache.location"})
 OWN_OPTION = re.compile(r"(-b|--bind|-D|--daemon|-p|--pid|-u|--user|-g|--group)(=|$)")
@@ -372,7 +373,12 @@ def web(name, project):
 
 
 def secrets(name, project):
-    """No secret is the mask that Salt shows in a secret's place."""
+    """No secret is the mask that Salt shows in a secret's place, no SECRET_KEY too short."""
+    own = project["secrets"].get("SECRET_KEY") or {}
+    for key, length in (("value", len(own.get("value") or "")), ("generate", own.get("generate"))):
+        if own.get(key) and length < SHORTEST_KEY:
+            text = f"expected at least {SHORTEST_KEY} characters, as a release with less is refused"
+            yield f"secrets:SECRET_KEY:{key}", text
     given = {f"secrets:{key}": entry["value"] for key, entry in project["secrets"].items()}
     given["source:deploy_key"] = project["source"]["deploy_key"]
     given["cache:password"] = project["cache"]["password"]

@@ -186,16 +186,15 @@ def _list(node, value, path, errors, hidden):
         return None
     if len(value) < node.get("min", 0):
         errors.append(f"{path}: expected at least {node['min']} in the list, got {len(value)}")
-    result = [
-        _visit(node["item"], item, f"{path}:{index}", errors, hidden)
-        for index, item in enumerate(value)
-    ]
-    if node.get("unique"):
-        for index, item in enumerate(result):
-            if item is not None and item in result[:index]:
-                errors.append(
-                    f"{path}:{index}: expected every entry once, got {got(item, hidden)} again"
-                )
+    result, sound = [], []
+    for index, item in enumerate(value):
+        known = len(errors)
+        result.append(_visit(node["item"], item, f"{path}:{index}", errors, hidden))
+        if node.get("unique") and len(errors) == known:  # what is wrong otherwise is told already
+            if result[-1] in sound:
+                again = got(result[-1], hidden)
+                errors.append(f"{path}:{index}: expected every entry once, got {again} again")
+            sound.append(result[-1])
     return result
 
 

@@ -576,3 +576,14 @@ def test_each_database_has_a_role_of_its_own(resolve_project):
     shop = resolve_project(databases={"archive": {}})["projects"]["shop"]
     roles = {alias: entry["user"] for alias, entry in shop["databases"].items()}
     assert roles == {"default": "shop", "archive": "shop_archive"}
+
+
+@pytest.mark.parametrize("entry", [{"value": "short"}, {"generate": 31}])
+def test_a_secret_key_that_a_release_would_be_refused_for_is_told_before(resolve_project, entry):
+    errors = resolve_project(secrets={"SECRET_KEY": entry, "OTHER": {"generate": 8}})["errors"]
+    (key,) = entry
+    assert errors == [
+        f"django:projects:shop:secrets:SECRET_KEY:{key}: expected at least 32 characters, as a "
+        "release with less is refused"
+    ]
+    assert resolve_project(secrets={"SECRET_KEY": {"value": "x" * 32}})["valid"]

@@ -141,6 +141,13 @@ def test_all_errors_come_at_once_each_with_its_path():
     assert sorted(paths) == ["top:a", "top:b:1:c", "top:b:2", "top:d:n", "top:e"]
 
 
+def test_entries_that_are_wrong_are_not_told_to_be_the_same():
+    node = {"type": "list", "item": map_of(a={"type": "port"}), "unique": True}
+    found = errors_of(node, [{"a": 0}, {"a": "x"}, {"a": 1}, {"a": 1}])
+    paths = [message.split(": ")[0] for message in found]
+    assert paths == ["top:0:a", "top:1:a", "top:3"]
+
+
 def test_what_is_below_a_wrong_name_is_told_too():
     node = {
         "type": "named",
