@@ -30,7 +30,10 @@ def start(deployment, name, definition):
     there = deployment.manager.programs().get(name, {})
     if there.get("leaving") and not there["running"]:
         deployment.manager.stop(name, stop_seconds(deployment, name))
-    deployment.manager.start(name, definition)
+    try:
+        deployment.manager.start(name, definition)
+    except StepError as error:
+        raise StepError(deployment.redact(told(str(error), definition, before))) from None
     deadline = time.monotonic() + definition["startsecs"] + START_PATIENCE
     while True:
         program = deployment.manager.programs().get(name, {})
@@ -39,8 +42,7 @@ def start(deployment, name, definition):
             return
         if failure or time.monotonic() > deadline:
             reason = failure or f"{name} does not run: {program.get('state')}"
-            said = log_tail(definition, before)
-            raise StepError(deployment.redact(f"{reason}\n{said}".rstrip()))
+            raise StepError(deployment.redact(told(reason, definition, before)))
         time.sleep(0.2)
 
 
@@ -58,6 +60,18 @@ def claim_log(deployment, definition):
     """Make a program's log ready; returns its size (bytes)."""
     django_layout.claim_log(definition["stdout_logfile"], deployment.gid)
     return os.path.getsize(definition["stdout_logfile"])
+
+
+def told(reason, definition, start=0):
+    """
+    Why a program does not run (str), with what it said in its log since the byte ``start``; that
+    comes once, though its manager may have quoted the log too, from before.
+    """
+    said = log_tail(definition, start)
+    first = reason.partition("\n")[0]
+    if said and first.endswith(f"{definition['stdout_logfile']}:"):
+        reason = first
+    return f"{reason}\n{said}".rstrip()
 
 
 def log_tail(definition, start=0):

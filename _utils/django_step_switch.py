@@ -154,8 +154,8 @@ def _start(deployment, instance, name, definition):
         reason = str(error)
     if reason is None:
         return
-    output = django_programs.log_tail(definition, before)
-    text = f"The new release is not healthy and does not go live: {reason}\n{output}".rstrip()
+    told = django_programs.told(reason, definition, before)
+    text = f"The new release is not healthy and does not go live: {told}"
     if deployment.layout.live_instance() != instance:
         try:
             deployment.manager.discard(name)

@@ -92,7 +92,8 @@ def failures(groups, log):
     for title, kind, comment in groups.failed[:FAILURES_SHOWN]:
         told = [line for line in comment.splitlines() if line.strip()] or ["(it says nothing)"]
         if len(told) > LINES_SHOWN:
-            told = ["...", *told[-LINES_SHOWN:]]
+            # What failed comes first, and what to know besides comes last.
+            told = [told[0], "...", *told[1 - LINES_SHOWN :]]
         lines += ["", f"  {title} ({kind})", *(f"      {line}" for line in told)]
         lines.append(f"    What to do: {advice(kind)}.")
     if len(groups.failed) > FAILURES_SHOWN:

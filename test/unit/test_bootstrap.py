@@ -389,6 +389,14 @@ def test_failures_come_with_advice_and_without_a_traceback():
     assert text.endswith("All details: /var/log/x")
 
 
+def test_of_a_long_failure_the_first_line_and_the_last_are_shown():
+    comment = "\n".join(["It is not healthy.", *map(str, range(30)), "The old one serves on."])
+    groups = report.summary({"django_|-a_|-a_|-release_live": result(0, False, comment)})
+    shown = [line.strip() for line in report.failures(groups, "/var/log/x")]
+    assert shown.index("It is not healthy.") == shown.index("...") - 1
+    assert "The old one serves on." in shown and "3" not in shown and "29" in shown
+
+
 @pytest.mark.parametrize(
     ("comment", "said"),
     [
