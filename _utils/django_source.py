@@ -171,7 +171,8 @@ class _Path:
     def revision(source, deploy_key=None):
         root = pathlib.Path(source["location"])
         if not root.is_dir():
-            raise SourceError(f"the source folder {root} does not exist on this host")
+            wrong = "is no folder" if root.exists() else "does not exist on this host"
+            raise SourceError(f"the source folder {root} {wrong}")
         return _tree_digest(root, source["exclude"])
 
     @staticmethod
