@@ -3,13 +3,19 @@
 import contextlib
 import json
 import os
+import pathlib
 import pwd
+import socket
+import tempfile
+import threading
 import types
 
 import django_failure
 import django_health
 import django_layout
 import django_rollback
+import django_step_build
+import django_step_prune
 import django_step_switch
 import django_venv
 import pytest
@@ -48,6 +54,30 @@ def deployment(resolve_project, tmp_path, monkeypatch):
 def test_configuration_is_written_once(deployment):
     assert configure(deployment).changes
     assert configure(deployment).changes == {}
+
+
+@pytest.mark.needs_root
+def test_an_edited_environment_is_seen(deployment):
+    configure(deployment)
+    path = deployment.layout.instance(deployment.instance) / "environment"
+    text = path.read_text()
+    path.chmod(0o600)
+    path.write_text(f"{text}export MORE=1\n")
+    assert configure(deployment).changes["files"] == [str(path)]
+    assert path.read_text() == text
+
+
+def test_a_tree_that_was_built_in_part_is_not_built_on(deployment, monkeypatch):
+    deployment.layout.save_record(deployment.release_id, stage="fetched")
+
+    def killed(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(django_step_build, "_make", killed)
+    assert deployment.fetched
+    with pytest.raises(KeyboardInterrupt):
+        django_step_build.build(deployment)
+    assert not deployment.fetched, "the next run begins with another tree"
 
 
 @pytest.mark.needs_root
@@ -370,6 +400,8 @@ def test_static_files_are_those_of_what_serves_on_the_way_back(styled, monkeypat
     with pytest.raises(StepError) if failure else contextlib.nullcontext():
         django_rollback.go_back(styled, old, {})
     assert style(styled) == ("new" if failure else "old")
+    assert (styled.hold or {}).get("kind") == (None if failure else "rolled back")
+    assert styled.target == (live if failure else old)
 
 
 def test_late_migrations_are_reversed_before_the_switch_back(deployment, monkeypatch):
@@ -410,6 +442,52 @@ def test_late_migrations_are_reversed_before_the_switch_back(deployment, monkeyp
         "run_processes",
         ("reverse", {"default": [add], "archive": [other]}),
     ]
+
+
+# What is left of those before
+
+
+def test_static_files_of_kept_releases_stay(deployment):
+    served(deployment, FIRST, SECOND, THIRD)
+    layout = deployment.layout
+    layout.current.symlink_to(f"releases/{THIRD[:12]}")
+    layout.static.mkdir()
+    for name in (FIRST, SECOND, THIRD):
+        folder = layout.release(name[:12]) / "static"
+        folder.mkdir()
+        for place in (folder, layout.static):
+            (place / f"site.{name[:12]}.css").write_text("a {}")
+        layout.save_record(name[:12], static=str(folder))
+    deployment.manager.programs = dict
+    deployment.project["release"]["keep"] = 2
+    changes = django_step_prune.prune(deployment).changes
+    assert changes["releases"] == [FIRST[:12]]
+    assert changes["static"] == [f"site.{FIRST[:12]}.css"]
+    left = {f"site.{name[:12]}.css" for name in (SECOND, THIRD)}
+    assert {path.name for path in layout.static.iterdir()} == left
+
+
+def test_who_waits_for_the_old_process_is_not_left_alone(deployment):
+    served(deployment, FIRST, SECOND)
+    layout, said = deployment.layout, []
+    layout.run = pathlib.Path(tempfile.mkdtemp(prefix="run"))
+    name = f"shop.web.{FIRST}"
+    with (
+        socket.socket(socket.AF_UNIX) as server,
+        socket.socket(socket.AF_UNIX) as visitor,
+    ):
+        server.bind(str(layout.instance_socket(FIRST)))
+        server.listen()
+        visitor.connect(str(layout.instance_socket(FIRST)))
+        accept = threading.Timer(0.5, lambda: said.append(("accepted", server.accept())))
+        accept.start()
+        deployment.manager.stop = lambda *_: said.append(("stopped", None))
+        django_step_switch._retire(deployment, name)
+        accept.join()
+        assert [what for what, _ in said] == ["accepted", "stopped"]
+        said[0][1][0].close()
+    assert not layout.instance_socket(FIRST).exists()
+    layout.run.rmdir()
 
 
 # Damage
