@@ -78,16 +78,19 @@ def unread(name, paths):
     is killed between a change and the service's restart leaves such ones behind.
     """
     now = time.time()
-    known = [now - _seconds_since_boot()]
-    if (STAMPS / name).exists():
-        known.append((STAMPS / name).stat().st_mtime)
-    if booted():
-        argv = ["systemctl", "show", "--property=ExecMainStartTimestampMonotonic", "--value"]
-        said = run([*argv, f"{name}.service"], env=_ENVIRONMENT, timeout=TIMEOUT).stdout.strip()
-        if said.isdigit() and said != "0":
-            known.append(now - time.monotonic() + int(said) / 1e6)
-    read = max(known)
-    return [path for path in paths if read < _changed(path) <= now]
+    stamp = STAMPS / name
+    read = max(now - _seconds_since_boot(), stamp.stat().st_mtime if stamp.exists() else 0)
+    changed = {path: _changed(path) for path in paths}
+    if booted() and any(read < moment <= now for moment in changed.values()):
+        # Somebody else may have started it since, which only systemd knows.
+        read = max(read, now - _seconds_since_start(name))
+    return [path for path, moment in changed.items() if read < moment <= now]
+
+
+def _seconds_since_start(name):
+    argv = ["systemctl", "show", "--property=ExecMainStartTimestampMonotonic", "--value"]
+    said = run([*argv, f"{name}.service"], env=_ENVIRONMENT, timeout=TIMEOUT).stdout.strip()
+    return time.monotonic() - int(said) / 1e6 if int(said or 0) else float("inf")
 
 
 def _changed(path):

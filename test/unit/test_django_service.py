@@ -171,6 +171,19 @@ def test_a_service_has_read_its_files_when_it_was_told_to(reading, verb):
     assert django_service.unread("nginx", ["old", "new"]) == []
 
 
+def test_nobody_is_asked_where_nothing_has_changed(reading):
+    """A run with nothing to do starts no program for this."""
+    django_service.act("nginx", "reload")
+    reading.called.clear()
+    assert django_service.unread("nginx", ["old", "new"]) == []
+    assert reading.called == []
+
+
+def test_service_that_never_ran_has_read_nothing(reading):
+    reading.shown = "0"
+    assert django_service.unread("nginx", ["old", "new"]) == ["old", "new"]
+
+
 @pytest.mark.parametrize("verb", ["enable", "stop"])
 def test_other_words_let_a_service_read_nothing(reading, verb):
     django_service.act("nginx", verb)
