@@ -4,24 +4,11 @@ import json
 import re
 
 import django_config
-import django_facts
 import django_manual
-import django_project_broker
-import django_project_cache
 import django_tuning
 import pytest
 import yaml
 from pillars import SOURCE
-
-WEB, DATABASE = ["app", "web", "worker"], ["database", "cache"]
-FLEET = {
-    "web1": {"address": "10.0.0.11", "roles": WEB},
-    "db1": {"address": "10.0.0.21", "roles": DATABASE},
-}
-SHARED = {"secrets": {}, "database": {"password": "x" * 12}, "cache": {"password": "y" * 12}}
-
-
-# ---- one server, small pillar ----
 
 
 def test_a_small_pillar_gives_a_whole_server(resolve_project):
@@ -283,39 +270,6 @@ def test_the_order_of_the_pillar_does_not_matter(resolve):
 
 
 @pytest.mark.parametrize(
-    ("address", "port", "used"),
-    [
-        ("127.0.0.1", None, True),
-        ("localhost", 6379, True),
-        ("10.0.0.11", None, True),
-        ("127.0.0.1", 6500, False),
-        ("10.0.0.12", None, False),
-    ],
-)
-def test_packaged_redis_is_kept_where_a_project_names_it(resolve, address, port, used):
-    cache = {"host": address, "password": "password", **({"port": port} if port else {})}
-    projects = {
-        "shop": {"source": SOURCE, "domains": ["a.org"], "cache": cache},
-        "blog": {"source": SOURCE, "domains": ["b.org"]},
-    }
-    config = resolve({"projects": projects})
-    assert config["errors"] == []
-    assert config["redis"]["uses_packaged"] is used
-
-
-def test_redis_ports_are_a_function_of_the_name():
-    ports = {django_project_cache.redis_port(name) for name in ("shop", "blog", "wiki", "x")}
-    assert len(ports) == 4
-    assert all(6380 <= port <= 7379 for port in ports)
-
-
-def test_ports_of_brokers_are_apart_from_those_of_caches():
-    ports = {django_project_broker.broker_port(name) for name in ("shop", "blog", "wiki", "x")}
-    assert len(ports) == 4
-    assert all(7380 <= port <= 7979 for port in ports)
-
-
-@pytest.mark.parametrize(
     ("keys", "engine"),
     [
         ({}, "none"),
@@ -415,12 +369,6 @@ def test_workers_of_queues_follow_the_machine(resolve_project):
     assert config["projects"]["shop"]["writable"] == ["/srv/django/shop/shared/celery"]
 
 
-def test_postgresql_lets_every_job_of_a_worker_connect(resolve_project):
-    worker = {"celery": {"app": "shop", "concurrency": 200}}
-    settings = resolve_project(processes={"w": worker})["postgresql"]["settings"]
-    assert settings["max_connections"] > 200
-
-
 def test_secrets_and_their_names(resolve_project):
     shop = resolve_project(
         source={"git": "git@example.org:a/b.git", "deploy_key": "PEM"},
@@ -468,159 +416,6 @@ def test_public_masks_every_secret_and_leaves_the_original(resolve):
     ]
 
 
-# ---- fleets ----
-
-
-def test_fleet_each_host_gets_its_tiers_and_neighbours(resolve):
-    django = {"hosts": FLEET, "projects": {"shop": {"source": SOURCE, **SHARED}}}
-    web, database = resolve(django), resolve(django, id="db1")
-    assert web["tiers"] == [
-        "django.valid",
-        "django.host",
-        "django.process.supervisord",
-        "django.app.project",
-        "django.web.nginx",
-        "django.app.departed",
-    ]
-    assert database["tiers"] == [
-        "django.valid",
-        "django.host",
-        "django.database.postgresql",
-        "django.cache.redis",
-        "django.app.departed",
-    ]
-    assert web["projects"]["shop"]["databases"]["default"]["host"] == "10.0.0.21"
-    assert database["projects"]["shop"]["databases"]["default"]["host"] == "127.0.0.1"
-    assert "10.0.0.11/32" in {line["address"] for line in database["postgresql"]["hba"]}
-    assert database["postgresql"]["settings"]["listen_addresses"] == "localhost,10.0.0.21"
-    assert database["redis"]["instances"][0]["bind"] == ["127.0.0.1", "10.0.0.21"]
-    assert set(database["projects"]["shop"]["secret_specs"]) == {
-        "cache.password",
-        "database.default.password",
-    }
-    assert "nginx" not in database["packages"] and "postgresql-15" not in web["packages"]
-
-
-def test_single_processes_and_timers_are_on_one_host(resolve):
-    hosts = {
-        "w1": {"address": "10.0.0.1", "roles": ["app", "worker"]},
-        "w2": {"address": "10.0.0.2", "roles": ["app", "worker"]},
-        "db1": FLEET["db1"],
-    }
-    project = {
-        "source": SOURCE,
-        **SHARED,
-        "secrets": {"SECRET_KEY": "x" * 50},
-        "processes": {
-            "beat": {"command": "celery beat", "single": True},
-            "w": {"command": "celery"},
-            "z": {"flower": "shop"},
-        },
-        "broker": {"engine": "none"},
-        "timers": {"t": {"manage": "x", "schedule": "hourly"}},
-    }
-    django = {"hosts": hosts, "projects": {"shop": project}}
-    one, two = (resolve(django, id=name)["projects"]["shop"] for name in ("w1", "w2"))
-    assert (list(one["processes"]), list(one["timers"])) == (["beat", "w", "z"], ["t"])
-    assert (list(two["processes"]), list(two["timers"])) == (["w"], [])
-    assert (list(one["web"]["locations"]), list(two["web"]["locations"])) == (["/flower/"], [])
-
-
-@pytest.mark.parametrize(
-    ("django", "message"),
-    [
-        (
-            {"hosts": {"web2": FLEET["web1"], "db1": FLEET["db1"]}},
-            "django:hosts: expected an entry for this minion, web1; got db1, web2 (did you",
-        ),
-        (
-            {"hosts": {"web1": {"address": "10.0.0.1", "roles": ["webb"]}}},
-            "django:hosts:web1:roles:0: expected one of app, web, worker, database or cache,"
-            " got 'webb' (did you mean web?)",
-        ),
-        (
-            {"hosts": {"web1": {"address": "10.0.0.1", "roles": ["app"]}}},
-            "django:hosts: expected a host with the role database, got none",
-        ),
-        (
-            {"hosts": {**FLEET, "db2": {"address": "10.0.0.22", "roles": ["database"]}}},
-            "django:hosts: expected one host with the role database, got db1, db2",
-        ),
-        (
-            {"hosts": {**FLEET, "db2": {"address": "10.0.0.21", "roles": ["app"]}}},
-            "django:hosts:db2:address: expected an address of its own, 10.0.0.21 is that of db1",
-        ),
-        (
-            {"hosts": {**FLEET, "lb1": {"address": "10.0.0.9", "roles": ["web"]}}},
-            "django:hosts:lb1:roles: expected app beside web on the same host",
-        ),
-        (
-            {"hosts": None},
-            "django:hosts: expected a map from a minion id such as web1 to settings, got",
-        ),
-    ],
-)
-def test_hosts_that_do_not_fit(resolve, django, message):
-    config = resolve({**django, "projects": {"shop": {"source": SOURCE, **SHARED}}})
-    assert not config["valid"]
-    assert any(text.startswith(message) for text in config["errors"]), config["errors"]
-
-
-def test_secrets_that_several_hosts_need_have_to_be_given(resolve):
-    hosts = {**FLEET, "web2": {"address": "10.0.0.12", "roles": ["app"]}}
-    project = {"source": SOURCE, "broker": {"engine": "redis"}, "superuser": {"username": "eve"}}
-    errors = resolve({"hosts": hosts, "projects": {"shop": project}})["errors"]
-    each = "django:projects:shop:{}: expected a value, since {} need the same one"
-    assert errors == [
-        each.format("secrets:SECRET_KEY", "web1 and web2"),
-        each.format("broker:password", "db1 and web1 and web2"),
-        each.format("cache:password", "db1 and web1 and web2"),
-        each.format("database:password", "db1 and web1 and web2"),
-        each.format("superuser:password", "web1 and web2"),
-    ]
-
-
-def test_broker_of_a_fleet_is_on_the_host_of_the_cache(resolve):
-    project = {
-        "source": SOURCE,
-        "secrets": {},
-        "database": {"password": "x" * 12},
-        "cache": {"engine": "none"},
-        "broker": {"password": "z" * 12},
-        "processes": {"jobs": {"celery": "shop"}},
-    }
-    django = {"hosts": FLEET, "projects": {"shop": project}}
-    web, server = resolve(django), resolve(django, id="db1")
-    assert web["errors"] == server["errors"] == []
-    assert web["redis"] == {}
-    assert web["projects"]["shop"]["broker"]["host"] == FLEET["db1"]["address"]
-    [instance] = server["redis"]["instances"]
-    assert instance["bind"] == ["127.0.0.1", FLEET["db1"]["address"]]
-    assert "broker.password" in server["projects"]["shop"]["secret_specs"]
-    alone = {"db1": {**FLEET["db1"], "roles": ["database"]}, "web1": FLEET["web1"]}
-    errors = resolve({"hosts": alone, "projects": {"shop": project}})["errors"]
-    assert errors == ["django:hosts: expected a host with the role cache, got none"]
-
-
-# ---- facts and tuning ----
-
-
-def test_facts_of_odd_grains_are_harmless():
-    facts = django_facts.facts({"num_cpus": "many", "ipv4": ["10.0.0.300", "10.0.0.1"]})
-    assert facts["cores"] == 1 and facts["memory"] == 1024
-    assert facts["addresses"] == ["10.0.0.1"]
-    assert facts["init"] == "sysv"
-    assert facts["id"] == "localhost"
-
-
-def test_facts_put_addresses_of_containers_last():
-    grains = {
-        "ipv4": ["127.0.0.1", "172.17.0.1", "192.168.1.5"],
-        "ip4_interfaces": {"eth0": ["192.168.1.5"], "docker0": ["172.17.0.1"], "lo": ["127.0.0.1"]},
-    }
-    assert django_facts.facts(grains)["addresses"] == ["192.168.1.5", "172.17.0.1"]
-
-
 @pytest.mark.parametrize(
     ("cores", "memory", "projects", "shared", "workers"),
     [(2, 4096, 1, True, 5), (1, 1024, 1, True, 3), (1, 512, 1, True, 2), (16, 4096, 1, True, 12),
@@ -628,75 +423,6 @@ def test_facts_put_addresses_of_containers_last():
 )  # fmt: skip
 def test_workers_follow_cores_within_memory(cores, memory, projects, shared, workers):
     assert django_tuning.workers(cores, memory, projects, shared) == workers
-
-
-def test_apache_is_the_front_door_where_the_pillar_says_so(resolve):
-    shop = {"source": SOURCE, "domains": ["*.a.org", "b.org"], "web": {"server": "apache"}}
-    pillar = {"apache": {"port": 8080, "max_request_workers": 100}, "projects": {"shop": shop}}
-    config = resolve(pillar)
-    assert "django.web.apache" in config["tiers"] and config["nginx"] == {}
-    assert "apache2" in config["packages"] and "nginx" not in config["packages"]
-    assert config["projects"]["shop"]["url"] == "http://a.org:8080"
-    apache = config["apache"]
-    assert apache["names"] == {"shop": ["a.org", "*.a.org", "b.org"]}
-    assert apache["settings"]["MaxRequestWorkers"] == 128, "whole processes"
-    assert apache["settings"]["ServerLimit"] > 2 * 128 // 64, "room for those that end"
-
-
-@pytest.mark.parametrize(
-    ("key", "ports", "text"),
-    [
-        ("tls_port", {"port": 8080, "tls_port": 8080}, "than that of HTTP"),
-        ("probe_port", {"port": 8080, "probe_port": 8080}, "than those of sites"),
-    ],
-)
-def test_ports_of_apache_are_apart(resolve, key, ports, text):
-    errors = resolve({"apache": ports, "projects": {"shop": {"source": SOURCE}}})["errors"]
-    assert errors == [f"django:apache:{key}: expected another port {text}"]
-
-
-@pytest.mark.parametrize("interpreter", ["python3", "3.11", "python3.11", "/usr/bin/python3.11"])
-def test_mod_wsgi_brings_apache_for_the_system_s_python(resolve, interpreter):
-    shop = {"source": SOURCE, "app": {"server": "mod_wsgi"}, "python": {"interpreter": interpreter}}
-    config = resolve({"projects": {"shop": shop}})
-    assert config["errors"] == []
-    assert config["projects"]["shop"]["web"]["server"] == "apache" and config["nginx"] == {}
-    assert {"apache2", "libapache2-mod-wsgi-py3"} <= set(config["packages"])
-    assert config["apache"]["daemons"]["shop"]["a"].startswith("shop.a display-name=a:shop ")
-    assert config["projects"]["shop"]["python"]["packages"] == []
-
-
-@pytest.mark.parametrize(("memory", "workers"), [(512, 128), (4096, 512), (65536, 1024)])
-def test_requests_of_apache_follow_memory(memory, workers):
-    assert django_tuning.request_workers(memory) == workers
-
-
-def test_postgresql_memory_follows_the_machine_and_the_pillar_wins(resolve):
-    project = {"shop": {"source": SOURCE}}
-    small = resolve({"projects": project}, mem_total=1024)["postgresql"]["settings"]
-    large = resolve({"projects": project}, mem_total=65536)["postgresql"]["settings"]
-    assert (small["shared_buffers"], large["shared_buffers"]) == ("128MB", "8192MB")
-    own = {"settings": {"shared_buffers": "1GB"}, "max_connections": 300, "memory_share": 20}
-    given = resolve({"projects": project, "postgresql": own})["postgresql"]["settings"]
-    assert (given["shared_buffers"], given["max_connections"]) == ("1GB", 300)
-    assert given["effective_cache_size"] == "614MB"
-
-
-def test_postgresql_memory_stays_within_what_there_is():
-    for memory in (1024, 4096, 65536, 524288):
-        for connections in (100, 500):
-            found = django_tuning.postgresql(8, memory, connections)
-            megabytes = int(found["shared_buffers"][:-2])
-            each = int(found["work_mem"][:-2]) / 1024
-            assert megabytes <= max(memory // 4, 32)
-            assert each * connections + megabytes <= memory
-
-
-def test_enough_connections_for_all_workers(resolve):
-    project = {"shop": {"source": SOURCE, "app": {"workers": 60, "threads": 4}}}
-    assert resolve({"projects": project})["postgresql"]["settings"]["max_connections"] == 260
-    project["shop"]["app"] = {"workers": 60, "asgi": True, "module": "shop.asgi"}
-    assert resolve({"projects": project})["postgresql"]["settings"]["max_connections"] == 620
 
 
 def test_asgi_keeps_no_database_connection(resolve_project):
@@ -717,30 +443,6 @@ def test_asgi_keeps_no_database_connection(resolve_project):
 def test_how_long_nginx_waits(resolve_project, app, web, seconds):
     found = resolve_project(app=app, web=web)["projects"]["shop"]
     assert found["web"]["read_timeout"] == seconds
-
-
-@pytest.mark.parametrize(
-    ("memory", "share", "instances", "shared", "mebibytes"),
-    [
-        (4096, 10, 1, True, 409),
-        (65536, 10, 1, True, 512),
-        (65536, 60, 2, False, 19660),
-        (512, 10, 4, True, 32),
-    ],
-)
-def test_redis_memory(memory, share, instances, shared, mebibytes):
-    assert django_tuning.cache_maxmemory(memory, share, instances, shared) == mebibytes * 2**20
-
-
-def test_hba_lines_are_taken_apart(resolve):
-    lines = ["hostssl all backup 10.0.0.9/32 cert clientcert=verify-full", "local all all peer"]
-    lines.append("host a,b c 10.0.0.0 255.0.0.0 md5")
-    hba = resolve({"postgresql": {"hba": lines}, "projects": {"shop": {"source": SOURCE}}})
-    first, second, third = hba["postgresql"]["hba"][:3]
-    assert (first["type"], first["address"], first["method"]) == ("hostssl", "10.0.0.9/32", "cert")
-    assert first["options"] == "clientcert=verify-full"
-    assert (second["address"], second["method"]) == ("", "peer")
-    assert (third["address"], third["method"]) == ("10.0.0.0 255.0.0.0", "md5")
 
 
 def test_mistakes_between_projects_are_told_beside_those_of_others(resolve):
