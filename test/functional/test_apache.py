@@ -7,25 +7,23 @@ import pathlib
 import pwd
 import re
 import shutil
-import socket
 import subprocess
 import tempfile
-import threading
-import time
 
 import pytest
-from rendering import Rendering, grains
-from test_nginx import (  # noqa: F401 - the tests are asked of Apache, by its own fixtures
-    LINKS,
+from front import (
     MEAN,
     PROJECT,
     Application,
-    Site,
-    UnixServer,
     UwsgiApplication,
     certificate,
     fill,
     free_port,
+    serving,
+    write_below,
+)
+from rendering import Rendering, grains
+from test_nginx import (  # noqa: F401 - the tests are asked of Apache, by its own fixtures
     test_a_trusted_proxy_cannot_invent_a_scheme,
     test_a_trusted_proxy_is_believed,
     test_fonts_may_be_used_by_other_sites,
@@ -62,20 +60,14 @@ SHOP = {**PROJECT, "media": {}, "web": WEB}
 
 def write_tree(root, files):
     """The rendered files of Apache, with their paths moved below ``root``."""
-    for name, content in files.items():
-        if not name.startswith("/etc/apache2/"):
-            continue
-        for old, new in (
-            ("/etc/apache2", f"{root}/etc/apache2"),
-            ("/var/log/apache2/", f"{root}/log/"),
-            ("/var/run/apache2", f"{root}/run"),
-            ("/srv/django/", f"{root}/srv/"),
-            ("/etc/mime.types", f"{root}/mime.types"),
-        ):
-            content = content.replace(old, new)
-        path = pathlib.Path(f"{root}{name}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
+    moves = (
+        ("/etc/apache2", f"{root}/etc/apache2"),
+        ("/var/log/apache2/", f"{root}/log/"),
+        ("/var/run/apache2", f"{root}/run"),
+        ("/srv/django/", f"{root}/srv/"),
+        ("/etc/mime.types", f"{root}/mime.types"),
+    )
+    write_below(root, "/etc/apache2/", files, moves)
     (root / "mime.types").write_text(
         "text/html html\ntext/css css\nimage/svg+xml svg\nfont/woff2 woff2\ntext/plain txt\n"
         "application/pdf pdf\napplication/javascript js\napplication/gzip gz\n"
@@ -117,28 +109,9 @@ def running(minion_opts, root, project, application=Application):
     assert APACHE, "these tests need Apache (apt-get install apache2-bin)"
     files, port, tls_port = render(minion_opts, {"shop": project})
     config = write_tree(root, files)
-    shop = root / "srv/shop"
-    (shop / "static/css").mkdir(parents=True)
-    (shop / "shared/media").mkdir(parents=True)
-    server = UnixServer(str(root / "first.sock"), application)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    (shop / LINKS[application]).symlink_to(root / "first.sock")
-    apache = subprocess.Popen(
-        [APACHE, "-DFOREGROUND", "-f", config], stderr=subprocess.PIPE, text=True
-    )
-    try:
-        for _ in range(500):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            assert apache.poll() is None, apache.stderr.read()
-            time.sleep(0.02)
-        yield Site(root, port, tls_port)
-    finally:
-        apache.terminate()
-        apache.wait()
-        apache.stderr.close()
-        server.shutdown()
-        server.server_close()
+    argv = [APACHE, "-DFOREGROUND", "-f", config]
+    with serving(argv, root, (port, tls_port), application) as site:
+        yield site
 
 
 @pytest.fixture(scope="module")

@@ -1,180 +1,47 @@
 """The site in Nginx, by a real Nginx over a real socket: what it passes on, serves and refuses."""
 
 import contextlib
-import datetime
 import gzip
-import http.client
-import http.server
 import json
 import os
-import pathlib
 import shutil
-import socket
-import socketserver
 import ssl
-import struct
 import subprocess
-import threading
 import time
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from front import (
+    LINKS,
+    MEAN,
+    PROJECT,
+    Application,
+    UwsgiApplication,
+    answering,
+    certificate,
+    fill,
+    free_port,
+    serving,
+    told,
+    write_below,
+)
 from rendering import Rendering, grains
 
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
-PROJECT = {
-    "source": {"path": "/srv/src"},
-    "domains": ["shop.test", "*.wild.test"],
-    "media": {"private": {"url": "/guarded/"}},
-    "web": {
-        "max_body_size": "1K",
-        "trusted_proxies": ["127.0.0.2"],
-        "headers": {"X-Note": "it's a value"},
-        "locations": {
-            "/favicon.ico": {"alias": "@{path.static}/favicon.ico", "expires": "1d"},
-            "/gone": {"status": 410},
-            "/old/": {"redirect": "https://elsewhere.test/"},
-            "/big/": {"application": True, "max_body_size": "1M"},
-            "/private/": {"alias": "@{path.media}", "internal": True},
-        },
-    },
-}
-
-
-class Application(http.server.BaseHTTPRequestHandler):
-    """Answers with what it was asked."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.path == "/broken":
-            self.close_connection = True
-            return
-        body = json.dumps({"path": self.path, "headers": dict(self.headers.items())}).encode()
-        self.send_response(200)
-        if self.path == "/accel":
-            self.send_header("X-Accel-Redirect", "/private/note.txt")
-        if self.path.startswith("/guard/"):
-            name = self.path.removeprefix("/guard/").replace("dot-", ".")
-            self.send_header("X-Accel-Redirect", f"/guarded/{name}")
-            for name in ("Content-Disposition", "Cache-Control"):
-                if self.headers.get(f"Say-{name}"):
-                    self.send_header(name, self.headers[f"Say-{name}"])
-        else:
-            self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    do_POST = do_GET
-
-    def log_message(self, *_):
-        """Quiet."""
-
-
-class UwsgiApplication(socketserver.StreamRequestHandler):
-    """Answers a packet of uWSGI's protocol with what it was told."""
-
-    def handle(self):
-        _, size, _ = struct.unpack("<BHB", self.rfile.read(4))
-        body, words = self.rfile.read(size), []
-        while body:
-            (length,) = struct.unpack_from("<H", body)
-            words.append(body[2 : 2 + length].decode())
-            body = body[2 + length :]
-        pairs = list(zip(words[::2], words[1::2], strict=True))
-        told = dict(pairs)
-        told["body"] = self.rfile.read(int(told.get("CONTENT_LENGTH") or 0)).decode()
-        head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
-        self.wfile.write(head.encode() + json.dumps(told).encode())
-
-
-LINKS = {Application: "web.sock", UwsgiApplication: "web.uwsgi"}
-
-
-class UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-    daemon_threads = True
-
-    def server_bind(self):
-        super().server_bind()
-        os.chmod(self.server_address, 0o666)  # a web server may have an account of its own
-
-    def get_request(self):
-        return self.socket.accept()[0], ("unix", 0)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Site:
-    """A running Nginx with one project's site."""
-
-    def __init__(self, root, port, tls_port):
-        self.root, self.port, self.tls_port = root, port, tls_port
-
-    def ask(self, path="/", host="shop.test", method="GET", source=None, body=None, **headers):
-        where = (source, 0) if source else None
-        connection = http.client.HTTPConnection(
-            "127.0.0.1", self.port, timeout=10, source_address=where
-        )
-        names = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request(method, path, body, {"Host": host, **names})
-        answer = connection.getresponse()
-        answer.text = answer.read()
-        connection.close()
-        return answer
-
-    def passed_on(self, path="/", **arguments):
-        """The headers that the application saw."""
-        answer = self.ask(path, **arguments)
-        assert answer.status == 200, answer.text
-        return json.loads(answer.text)["headers"]
-
-    def say(self, text):
-        """First line of the answer to a request that is sent as it is."""
-        with socket.create_connection(("127.0.0.1", self.port), 10) as stream:
-            stream.sendall(text)
-            return stream.makefile("rb").readline().decode().strip()
-
-    def ask_securely(self, server_name, host):
-        """The whole answer over TLS."""
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        with (
-            socket.create_connection(("127.0.0.1", self.tls_port), 10) as plain,
-            context.wrap_socket(plain, server_hostname=server_name) as stream,
-        ):
-            request = f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
-            stream.sendall(request.encode())
-            return stream.makefile("rb").read()
 
 
 def write_tree(root, files):
     """The rendered files of Nginx, with their paths moved below ``root``."""
-    for name, content in files.items():
-        if not name.startswith("/etc/nginx/"):
-            continue
-        for old, new in (
-            ("/etc/nginx/", f"{root}/etc/nginx/"),
-            ("/var/log/nginx/", f"{root}/log/"),
-            ("/srv/django/", f"{root}/srv/"),
-            ("/run/nginx.pid", f"{root}/nginx.pid"),
-            ("user www-data;", "user root;" if os.geteuid() == 0 else ""),
-        ):
-            content = content.replace(old, new)
-        if name.endswith("/nginx.conf"):
-            kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-            paths = "".join(f"{kind}_temp_path {root}/tmp/{kind};" for kind in kinds)
-            content = content.replace("http {", "http {" + paths, 1)
-        path = pathlib.Path(f"{root}{name}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    paths = "".join(f"{kind}_temp_path {root}/tmp/{kind};" for kind in kinds)
+    moves = (
+        ("/etc/nginx/", f"{root}/etc/nginx/"),
+        ("/var/log/nginx/", f"{root}/log/"),
+        ("/srv/django/", f"{root}/srv/"),
+        ("/run/nginx.pid", f"{root}/nginx.pid"),
+        ("user www-data;", "user root;" if os.geteuid() == 0 else ""),
+        ("\nhttp {", "\nhttp {" + paths),
+    )
+    write_below(root, "/etc/nginx/", files, moves)
     (root / "etc/nginx/mime.types").write_text(
         "types { text/html html; text/css css; image/svg+xml svg; font/woff2 woff2;"
         " text/plain txt; application/pdf pdf; application/javascript js; }"
@@ -194,24 +61,6 @@ def tried(root, files):
     return done.returncode, done.stderr
 
 
-def certificate(root):
-    """A self-signed certificate and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "shop.test")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    plain = serialization.NoEncryption()
-    (root / "tls.pem").write_bytes(made.public_bytes(pem))
-    (root / "tls.key").write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
-    return {"certificate": f"{root}/tls.pem", "key": f"{root}/tls.key"}
-
-
 @contextlib.contextmanager
 def running(minion_opts, root, project, application=Application):
     assert NGINX, "these tests need Nginx (apt-get install nginx)"
@@ -223,48 +72,9 @@ def running(minion_opts, root, project, application=Application):
     rendering = Rendering(minion_opts, grains(ipv6=[]), {"django": pillar})
     assert rendering.modules["django.config"]()["errors"] == []
     config = write_tree(root, rendering.files())
-    shop = root / "srv/shop"
-    (shop / "static/css").mkdir(parents=True)
-    (shop / "shared/media").mkdir(parents=True)
-    server = UnixServer(str(root / "first.sock"), application)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    (shop / LINKS[application]).symlink_to(root / "first.sock")
     argv = [NGINX, "-c", config, "-p", root, "-g", "daemon off;"]
-    nginx = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
-    try:
-        for _ in range(200):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            assert nginx.poll() is None, nginx.stderr.read()
-            time.sleep(0.02)
-        yield Site(root, port, tls_port)
-    finally:
-        nginx.terminate()
-        nginx.wait()
-        nginx.stderr.close()
-        server.shutdown()
-        server.server_close()
-
-
-def fill(shop):
-    """Files of a project for a web server."""
-    (shop / "shared/private").mkdir()
-    (shop / "secret.txt").write_text("not for the web")
-    style = "body { color: black }\n" * 100
-    (shop / "static/css/site.css").write_text(style)
-    (shop / "static/css/site.css.gz").write_bytes(gzip.compress(style.encode()))
-    (shop / "static/css/site.0123456789ab.css").write_text(style)
-    (shop / "static/photo.20240101.svg").write_text("<svg/>")
-    (shop / "static/letter.woff2").write_text("letters")
-    (shop / "static/favicon.ico").write_text("icon")
-    (shop / "static/.hidden").write_text("hidden")
-    for name in ("page.html", "picture.svg", "note.txt", "paper.pdf"):
-        (shop / "shared/media" / name).write_text("<script>1</script>")
-        (shop / "shared/private" / name).write_text("<script>2</script>")
-    for folder in ("media", "private"):
-        (shop / "shared" / folder / ".hidden.txt").write_text("hidden")
-        (shop / "shared" / folder / "own.txt").symlink_to("note.txt")
-        (shop / "shared" / folder / "other.txt").symlink_to(shop / "secret.txt")
+    with serving(argv, root, (port, tls_port), application) as site:
+        yield site
 
 
 @pytest.fixture(scope="module")
@@ -336,19 +146,16 @@ def test_the_socket_is_followed_at_each_connection(site):
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-    server = UnixServer(str(site.root / "second.sock"), Second)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        fresh = link.with_name("new.sock")
-        fresh.symlink_to(site.root / "second.sock")
-        fresh.replace(link)
-        time.sleep(1.2)  # what Nginx keeps of the old one ends
-        assert site.ask().status == 202
-    finally:
-        fresh.symlink_to(old)
-        fresh.replace(link)
-        server.shutdown()
-        server.server_close()
+    fresh = link.with_name("new.sock")
+    with answering(site.root / "second.sock", Second):
+        try:
+            fresh.symlink_to(site.root / "second.sock")
+            fresh.replace(link)
+            time.sleep(1.2)  # what Nginx keeps of the old one ends
+            assert site.ask().status == 202
+        finally:
+            fresh.symlink_to(old)
+            fresh.replace(link)
     time.sleep(1.2)
     assert site.ask().status == 200
 
@@ -559,13 +366,6 @@ def uwsgi(minion_opts, tmp_path_factory):
         yield site
 
 
-def told(site, path="/", **arguments):
-    """The variables that the application got."""
-    answer = site.ask(path, **arguments)
-    assert answer.status == 200, answer.text
-    return json.loads(answer.text)
-
-
 def test_uwsgi_gets_requests(uwsgi):
     got = told(uwsgi, "/cart/%C3%A9?item=1", method="POST", body="a=1", Cookie="c=2")
     assert (got["REQUEST_METHOD"], got["QUERY_STRING"]) == ("POST", "item=1")
@@ -610,19 +410,16 @@ def switched(site, application, gone):
     """The link of another server in place of that named ``gone``."""
     shop = site.root / "srv/shop"
     old = os.readlink(shop / gone)
-    server = UnixServer(str(site.root / "other.sock"), application)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    (shop / LINKS[application]).symlink_to(site.root / "other.sock")
-    (shop / gone).unlink()
-    try:
-        time.sleep(1.2)  # what Nginx keeps of the old one ends
-        yield
-    finally:
-        (shop / gone).symlink_to(old)
-        (shop / LINKS[application]).unlink()
-        server.shutdown()
-        server.server_close()
-        (site.root / "other.sock").unlink()
+    with answering(site.root / "other.sock", application):
+        (shop / LINKS[application]).symlink_to(site.root / "other.sock")
+        (shop / gone).unlink()
+        try:
+            time.sleep(1.2)  # what Nginx keeps of the old one ends
+            yield
+        finally:
+            (shop / gone).symlink_to(old)
+            (shop / LINKS[application]).unlink()
+            (site.root / "other.sock").unlink()
 
 
 def test_a_switch_to_uwsgi_is_followed(site):
@@ -656,18 +453,15 @@ def test_what_was_asked_once_is_not_asked_again(site):
             asked.append(self)
             super().handle()
 
-    server = UnixServer(str(site.root / "again.sock"), Second)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     link = site.root / "srv/shop/web.uwsgi"
     link.symlink_to(site.root / "again.sock")
     try:
-        answer = site.ask("/broken", method="POST", body=b"a=1")
+        with answering(site.root / "again.sock", Second):
+            answer = site.ask("/broken", method="POST", body=b"a=1")
         assert (answer.status, answer.getheader("Retry-After")) == (502, "10")
         assert asked == []
     finally:
         link.unlink()
-        server.shutdown()
-        server.server_close()
 
 
 def test_nobody_to_ask_gives_a_short_page(site):
@@ -685,45 +479,6 @@ def test_nobody_to_ask_gives_a_short_page(site):
 
 
 # What Nginx accepts
-
-
-MEAN = {
-    "uwsgi": {
-        "source": {"path": "/srv/src"},
-        "app": {"server": "uwsgi"},
-        "web": {"locations": {"/slow/": {"application": True, "read_timeout": "1h"}}},
-    },
-    "no domain": {"source": {"path": "/srv/src"}},
-    "addresses": {"source": {"path": "/srv/src"}, "domains": ["10.0.0.11"]},
-    "long name": {"source": {"path": "/srv/src"}, "domains": ["a" * 60 + "." + "b" * 60 + ".test"]},
-    "urls": {
-        "source": {"path": "/srv/src"},
-        "static": {"url": "/a/b/c%20d/"},
-        "media": {"url": "/~media/"},
-    },
-    "elsewhere": {"source": {"path": "/srv/src"}, "static": {"url": "https://cdn.test/static/"}},
-    "root location": {
-        "source": {"path": "/srv/src"},
-        "web": {"locations": {"/": {"application": True, "read_timeout": "1h"}}},
-    },
-    "asgi": {
-        "source": {"path": "/srv/src"},
-        "app": {"asgi": True, "module": "shop.asgi"},
-        "web": {"websocket": True},
-    },
-    "header": {
-        "source": {"path": "/srv/src"},
-        "web": {"headers": {"Content-Security-Policy": "default-src 'self'; img-src *"}},
-    },
-    "flower": {"source": {"path": "/srv/src"}, "processes": {"monitor": {"flower": "shop"}}},
-    "proxy": {
-        "source": {"path": "/srv/src"},
-        "web": {
-            "trusted_proxies": ["2001:db8::/32", "10.0.0.0/8"],
-            "locations": {"/flower/": {"proxy": "http://127.0.0.1:5555"}},
-        },
-    },
-}
 
 
 @pytest.mark.parametrize("ipv6", [[], ["::1", "2001:db8::7"]])
