@@ -3,19 +3,15 @@ The example site behind Apache: as the front door of Gunicorn, in place of Nginx
 by mod_wsgi: releases under load, refused ones, faults, and back.
 """
 
-import json
 import re
-import signal
-import subprocess
-import sys
 
 import pytest
 
 from test.hosts import boot
 
+from .crowd import Crowd
 from .guestbook import INDEX, ROOT, SOURCE, change, develop, no_failed_request, restore, whoami
 from .machines import SITE, ensure
-from .server import ROOT as REPOSITORY
 from .server import Server, put_checkout
 
 CHANGED = re.compile(r"^ *\d+/\d+  changed +(\S.*?)  \d", re.M)  # as ./bootstrap tells it
@@ -64,27 +60,6 @@ def server():
         yield server
 
 
-class Load:
-    """Visitors of all kinds until the body has ended, and what they report."""
-
-    def __init__(self, server, path, requests):
-        self.path = path
-        module = [sys.executable, "-m", "test.integration.load"]
-        self.words = [*module, server.host.address, str(path), str(requests), "10"]
-
-    def __enter__(self):
-        self.visitors = subprocess.Popen(self.words, cwd=REPOSITORY)
-        return self
-
-    def __exit__(self, *_):
-        self.visitors.send_signal(signal.SIGTERM)
-        self.visitors.wait(300)
-
-    @property
-    def report(self):
-        return json.loads(self.path.read_text())
-
-
 def released(server, names):
     """Make releases, one for each name; the ids of those that served."""
     deployed = [server.live()[0]]
@@ -112,21 +87,17 @@ def test_apache_is_in_front_and_nothing_is_left_to_do(server):
 
 def test_releases_of_gunicorn_drop_no_request_and_reload_nothing(server, tmp_path):
     before = processes_of_apache(server)
-    assert_nothing_fails(server, tmp_path / "report.json", GUNICORN)
+    assert_nothing_fails(server, tmp_path, GUNICORN)
     assert processes_of_apache(server) >= before
 
 
-def assert_nothing_fails(server, path, names):
+def assert_nothing_fails(server, folder, names):
     """No request fails while releases are made, and none is answered by a mixture of two."""
-    with Load(server, path, REQUESTS) as load:
+    with Crowd(server, folder, REQUESTS, leisure=10) as crowd:
         deployed = released(server, names)
-    report = load.report
-    assert report["failed"] == report["mixed"] == []
-    assert report["requests"] >= REQUESTS, report["kinds"]
-    assert set(report["kinds"]) == {"keep-alive", "new connection", "post", "slow"}
-    assert len(set(deployed)) == len(names) + 1 and set(report["releases"]) == set(deployed)
-    rows = server.psql("SELECT name FROM guestbook_entry WHERE name LIKE 'load %'", "guestbook")
-    assert set(report["posted"]) <= set(rows)
+    crowd.assert_all_served()
+    assert len(set(deployed)) == len(names) + 1
+    assert set(crowd.report["releases"]) == set(deployed)
 
 
 def processes_of_apache(server):
@@ -165,7 +136,7 @@ def test_no_secret_is_in_what_apache_reads(server):
 
 def test_releases_by_mod_wsgi_drop_no_request_and_reload_nothing(server, tmp_path):
     before = processes_of_apache(server)
-    assert_nothing_fails(server, tmp_path / "report.json", MOD_WSGI)
+    assert_nothing_fails(server, tmp_path, MOD_WSGI)
     assert processes_of_apache(server) >= before
 
 

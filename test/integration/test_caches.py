@@ -2,18 +2,16 @@
 
 import json
 import re
-import signal
-import subprocess
-import sys
 import time
 
 import pytest
 
 from test.hosts import boot
 
+from .crowd import Crowd
 from .guestbook import SOURCE, Visitors, change, develop
 from .machines import SITE, ensure
-from .server import ROOT, Browser, Server, put_checkout
+from .server import Browser, Server, put_checkout
 
 RELEASES = 5
 REQUESTS = 2_000
@@ -303,11 +301,7 @@ def test_rollback_forgets_pages(server):
 
 
 def test_releases_under_load_drop_no_request_and_show_no_old_page(server, tmp_path):
-    path = tmp_path / "report.json"
-    module = [sys.executable, "-m", "test.integration.load"]
-    words = [*module, server.host.address, str(path), str(REQUESTS), "5"]
-    visitors = subprocess.Popen(words, cwd=ROOT)
-    try:
+    with Crowd(server, tmp_path, REQUESTS, leisure=5) as crowd:
         deployed, last = [server.live()[0]], "two"
         for number in range(RELEASES):
             look(server)
@@ -322,18 +316,10 @@ def test_releases_under_load_drop_no_request_and_show_no_old_page(server, tmp_pa
             assert look(server)[0].startswith(f"{last} ")
             assert server.host.pids(VARNISH) == pids
             deployed.append(server.live()[0])
-    finally:
-        visitors.send_signal(signal.SIGTERM)
-        visitors.wait(300)
     text, _ = look(server)
     assert look(server, Cookie="consent=1") == (text, "hit")
-    report = json.loads(path.read_text())
-    assert report["failed"] == [] and report["mixed"] == []
-    assert report["requests"] >= REQUESTS, report["kinds"]
-    assert set(report["kinds"]) == {"keep-alive", "new connection", "post", "slow"}
+    crowd.assert_all_served()
     assert len(set(deployed)) == RELEASES + 1
-    rows = server.psql("SELECT name FROM guestbook_entry WHERE name LIKE 'load %'", "guestbook")
-    assert sorted(rows) == sorted(report["posted"])
 
 
 def test_old_pages_are_shown_while_the_application_is_away(server):

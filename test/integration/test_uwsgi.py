@@ -1,18 +1,15 @@
 """The example site under uWSGI: other servers, releases, another manager, a hanging start."""
 
-import json
-import signal
-import subprocess
-import sys
 import time
 
 import pytest
 
 from test.hosts import boot
 
+from .crowd import Crowd
 from .guestbook import INDEX, SOURCE, change, develop, no_failed_request
 from .machines import SITE, ensure
-from .server import ROOT, Server, put_checkout
+from .server import Server, put_checkout
 
 REQUESTS = 1_000
 NGINX = "/etc/nginx/django.d/guestbook.conf"
@@ -73,12 +70,8 @@ def seen(server, tmp_path_factory):
     What visitors saw of a change to uWSGI, the way back and forth by a rollback, a release under
     uWSGI, another process manager and the change back to Gunicorn.
     """
-    path = tmp_path_factory.mktemp("load") / "report.json"
-    module = [sys.executable, "-m", "test.integration.load"]
-    words = [*module, server.host.address, str(path), str(REQUESTS), "10"]
-    visitors = subprocess.Popen(words, cwd=ROOT)
     steps = {}
-    try:
+    with Crowd(server, tmp_path_factory.mktemp("load"), REQUESTS, leisure=10) as crowd:
         gunicorn = server.live()
         put_pillar(server, "uwsgi")
         server.apply()
@@ -103,20 +96,12 @@ def seen(server, tmp_path_factory):
         steps["back"] = speaks(server)
         put_pillar(server, "uwsgi", manager="systemd")
         server.apply()
-    finally:
-        visitors.send_signal(signal.SIGTERM)
-        visitors.wait(300)
-    return {**json.loads(path.read_text()), "steps": steps}
+    return {"crowd": crowd, "steps": steps}
 
 
-def test_no_request_is_dropped(server, seen):
-    assert seen["failed"] == []
-    assert seen["mixed"] == []
-    assert seen["requests"] >= REQUESTS, seen["kinds"]
-    assert set(seen["kinds"]) == {"keep-alive", "new connection", "post", "slow"}
-    assert len(seen["releases"]) > 2
-    rows = server.psql("SELECT name FROM guestbook_entry WHERE name LIKE 'load %'", "guestbook")
-    assert sorted(rows) == sorted(seen["posted"])
+def test_no_request_is_dropped(seen):
+    seen["crowd"].assert_all_served()
+    assert len(seen["crowd"].report["releases"]) > 2
 
 
 def test_nginx_follows_the_server(seen):
