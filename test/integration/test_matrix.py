@@ -20,8 +20,8 @@ pytestmark = [
     pytest.mark.proves(
         "combinations",
         "Gunicorn, uWSGI × Supervisord, systemd × PostgreSQL, MariaDB, SQLite",
-        "each reads and writes through the front door, changes nothing in a second run, and takes a "
-        "release without a failed request; six of the twelve on each system",
+        "each reads and writes through the front door, changes nothing in a second run, and takes "
+        "a release without a failed request; six of the twelve on each system",
         on=["Debian 12", "Debian 13"],
     ),
     pytest.mark.proves(
