@@ -17,6 +17,13 @@ MODE = 0o2750
 GROUP = "www-data"
 DEAD = "Transport endpoint is not connected"  # of a drive whose program has ended
 PROBE = ".django-formula-check"
+# A drive may go away at any moment, and what is made where it was would be on the host. Who stands
+# on it stays there: its root is another device than the folder above, as long as it is mounted.
+MAKE = """
+cd "$1"
+[ "$(stat -c %d .)" != "$(stat -c %d ..)" ]
+mkdir -p "$2" && chown "$3" "$2" && chmod "$4" "$2"
+"""
 
 
 def mount(deployment):
@@ -38,8 +45,10 @@ def mount(deployment):
     elif "fstab" in changes:
         _write_fstab(share, target)
     for folder in _folders(deployment):
-        _own(deployment, folder)
+        _own(deployment, share, target, folder)
     left = _differences(deployment, share, target)
+    if "mounted" in left:
+        raise _refusal(share, target, "it went away again")
     if left:
         raise StepError(f"After the change the share {share['device']} still lacks: {left}")
     return Outcome(changes, f"{share['device']} is mounted.")
@@ -52,8 +61,8 @@ def _differences(deployment, share, target):
     line = django_share.entry(share, target)
     if line not in text.splitlines():
         changes["fstab"] = line
-    found = django_share.mounted(django_share.MOUNTS.read_text(encoding="utf-8"), str(target))
-    if found is None or DEAD in _asked(target).stderr:
+    found = _mounted(target)
+    if _is_away(target):
         changes["mounted"] = share["device"]
     elif not django_share.is_same(found, share):
         raise StepError(
@@ -65,6 +74,15 @@ def _differences(deployment, share, target):
     if folders:
         changes["folders"] = folders
     return changes
+
+
+def _mounted(target):
+    """What the kernel has mounted at ``target``, as :func:`django_share.mounted` tells it."""
+    return django_share.mounted(django_share.MOUNTS.read_text(encoding="utf-8"), str(target))
+
+
+def _is_away(target):
+    return _mounted(target) is None or DEAD in _asked(target).stderr
 
 
 def _folders(deployment):
@@ -119,11 +137,18 @@ def _mount(share, target):
         problem = _asked(target).stderr.strip()
     except CommandError as error:
         problem = str(error)
+    if not problem and _is_away(target):
+        problem = "it went away again"
     if problem:
-        text = f"The share {share['device']} cannot be mounted, so nothing is released: {problem}"
-        text = f"{text}\n{_last_words(target)}".rstrip()
-        _unmount(target)
-        raise StepError(text)
+        raise _refusal(share, target, problem)
+
+
+def _refusal(share, target, problem):
+    """What to raise (StepError) when the share is not there; what is left of it is taken away."""
+    text = f"The share {share['device']} cannot be mounted, so nothing is released: {problem}"
+    text = f"{text}\n{_last_words(target)}".rstrip()
+    _unmount(target)
+    return StepError(text)
 
 
 def _mount_argv(target):
@@ -163,20 +188,19 @@ def _write_fstab(share, target):
         run(["systemctl", "daemon-reload"], timeout=TIMEOUT)
 
 
-def _own(deployment, folder):
+def _own(deployment, share, target, folder):
     """Let a folder on the share be the project's, and try to write to it as the project does."""
-    gid = grp.getgrnam(GROUP).gr_gid
-    try:
-        folder.mkdir(exist_ok=True)
-        if _problem(deployment, folder):
-            os.chown(folder, deployment.uid, gid)
-            os.chmod(folder, MODE)
-    except OSError as error:
-        wrong = _problem(deployment, folder)
-        raise StepError(
-            f"{folder} cannot be given to the project ({error.strerror}; {wrong}): make it on the"
-            f" share's server, with the owner {deployment.uid}:{gid} and the mode {MODE:04o}"
-        ) from None
+    owner = f"{deployment.uid}:{grp.getgrnam(GROUP).gr_gid}"
+    if _problem(deployment, folder):
+        argv = ["sh", "-ec", MAKE, "sh", str(target), folder.name, owner, f"{MODE:o}"]
+        made = run(argv, check=False, timeout=TIMEOUT)
+        if made.returncode and _is_away(target):
+            raise _refusal(share, target, "it went away again")
+        if made.returncode:
+            raise StepError(
+                f"{folder} cannot be given to the project ({made.stderr.strip()}): make it on the"
+                f" share's server, with the owner {owner} and the mode {MODE:04o}"
+            )
     name = pwd.getpwuid(deployment.uid).pw_name
     script = 'umask 027 && : > "$1" && rm "$1"'
     try:
