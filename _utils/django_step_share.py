@@ -206,6 +206,8 @@ def _own(deployment, share, target, folder):
     try:
         run(["sh", "-ec", script, "sh", str(folder / PROBE)], user=name, timeout=TIMEOUT)
     except CommandError as error:
+        if _is_away(target):
+            raise _refusal(share, target, "it went away again") from None
         raise StepError(
             f"{name} cannot write to {folder} on {deployment.name}'s share: {error}"
         ) from None
