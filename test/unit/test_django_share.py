@@ -2,7 +2,9 @@
 
 import grp
 import os
+import pathlib
 import shutil
+import subprocess
 import types
 
 import django_share
@@ -85,6 +87,8 @@ def deployment(tmp_path, monkeypatch):
             made.dead = False
             shutil.rmtree(target / "media", ignore_errors=True)  # of the drive
             made.mounts.write_text(ROOT)
+        if django_step_share.MAKE in argv:
+            return make(pathlib.Path(argv[4]) / argv[5], int(argv[7], 8))
         if argv[0] == "stat":
             try:
                 status = os.stat(argv[-1])
@@ -92,6 +96,16 @@ def deployment(tmp_path, monkeypatch):
                 return types.SimpleNamespace(returncode=1, stdout="", stderr="No such file")
             text = f"{status.st_uid}:{status.st_gid} {status.st_mode & 0o7777:o}\n"
             return types.SimpleNamespace(returncode=0, stdout=text, stderr="")
+        return types.SimpleNamespace(returncode=0, stdout="", stderr="")
+
+    def make(folder, mode):
+        """What MAKE does, which stands on the drive; here drives are folders of this machine."""
+        if made.goes:
+            made.mounts.write_text(ROOT)
+        if made.goes or made.squashes:
+            return types.SimpleNamespace(returncode=1, stdout="", stderr="Operation not permitted")
+        folder.mkdir(exist_ok=True)
+        folder.chmod(mode)
         return types.SimpleNamespace(returncode=0, stdout="", stderr="")
 
     monkeypatch.setattr(django_step_share, "run", run)
@@ -118,6 +132,8 @@ def deployment(tmp_path, monkeypatch):
         fails=False,
         dies=False,
         hangs=False,
+        goes=False,
+        squashes=False,
         dead=False,
         mounts=tmp_path / "mountinfo",
         fstab=tmp_path / "fstab",
@@ -141,7 +157,7 @@ def test_a_share_is_mounted_once(deployment):
     assert (deployment.target / "media").stat().st_mode & 0o7777 == 0o2750
     assert not (deployment.target / "private").exists()
     assert deployment.target.stat().st_mode & 0o777 == 0o755
-    (probe,) = (user for argv, user in deployment.ran if argv[0] == "sh")
+    probe = next(user for argv, user in deployment.ran if argv[0] == "sh" and "rm" in argv[2])
     assert probe is not None, "as the project's user"
 
 
@@ -207,16 +223,32 @@ def test_a_share_whose_server_is_away_is_told(deployment):
         django_step_share.mount(deployment)
 
 
-def test_a_share_that_gives_root_no_rights_is_told_what_to_do(deployment, monkeypatch):
-    def refuse(*_):
-        raise PermissionError(1, "Operation not permitted")
-
+def test_a_share_that_gives_root_no_rights_is_told_what_to_do(deployment):
     django_step_share.mount(deployment)
     (deployment.target / "media").chmod(0o755)
-    monkeypatch.setattr(django_step_share.os, "chown", refuse)
+    deployment.squashes = True
     with pytest.raises(StepError, match="make it on the share's server, with the owner") as raised:
         django_step_share.mount(deployment)
     assert f"{os.getuid()}:" in str(raised.value) and "2750" in str(raised.value)
+
+
+def test_a_share_that_goes_away_once_it_was_mounted_is_told(deployment):
+    """As one does whose server has nothing to give; the next run can go on."""
+    deployment.goes = True
+    for _ in range(2):
+        with pytest.raises(StepError, match="so nothing is released: it went away again"):
+            django_step_share.mount(deployment)
+        assert list(deployment.target.iterdir()) == []
+    deployment.goes = False
+    assert set(django_step_share.mount(deployment).changes) == {"mounted", "folders"}
+
+
+def test_nothing_is_made_where_a_drive_was(tmp_path):
+    """The command itself, at a folder that is no drive."""
+    own = f"{os.getuid()}:{os.getgid()}"
+    argv = ["sh", "-ec", django_step_share.MAKE, "sh"]
+    assert subprocess.run([*argv, tmp_path, "media", own, "2750"], check=False).returncode
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_systemd_mounts_where_it_runs_the_host(deployment, monkeypatch):
