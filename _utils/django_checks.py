@@ -123,7 +123,7 @@ def resolved(projects, fleet, host, hosts_of):
     given = fleet["projects"]
     messages = [_message(*found) for found in django_checks_fleet.redis_ports(projects, fleet)]
     for name, project in projects.items():
-        below = [*references(project, given[name], host), *shared_secrets(project, hosts_of)]
+        below = [*references(project, given[name], host), *shared_secrets(project, host, hosts_of)]
         messages += [_message(name, key, text) for key, text in below]
     return messages
 
@@ -405,7 +405,12 @@ def secrets(name, project):
 
 
 def references(project, given, host):
-    """References that name something, and no secret on a command line."""
+    """
+    References that name something, and no secret on a command line. Only a host that runs the
+    project has to know all secrets, so only there it is seen which of them there are.
+    """
+    if not {"app", "worker"} & set(host["roles"]):
+        return
     known = set(django_namespace.known(project, host))
     for key, value, is_command in _places(given):
         for problem in django_references.problems(value, known):
@@ -420,11 +425,11 @@ def references(project, given, host):
                     )
 
 
-def shared_secrets(project, hosts_of):
-    """Secrets that several hosts need cannot be generated on one of them."""
+def shared_secrets(project, host, hosts_of):
+    """Secrets that this host and others need cannot be generated on one of them."""
     for name, spec in project["secret_specs"].items():
         hosts = hosts_of(project, name)
-        if "generate" in spec and len(hosts) > 1:
+        if "generate" in spec and len(hosts) > 1 and host["name"] in hosts:
             text = f"expected a value, since {' and '.join(hosts[:3])} need the same one"
             yield secret_key(name), text
 

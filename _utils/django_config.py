@@ -107,10 +107,11 @@ def resolve(pillar, facts, parameters):
         name: django_project.resolve(name, projects[name], fleet, host, len(projects))
         for name in sorted(projects)
     }
-    errors += django_checks.resolved(resolved, fleet, host, _needing(hosts))
+    hosts_of = _needing(hosts)
+    errors += django_checks.resolved(resolved, fleet, host, hosts_of)
     if errors:
         return _nothing(host, errors)
-    config = _config(fleet, host, hosts, resolved, system)
+    config = _config(fleet, host, hosts, hosts_of, resolved, system)
     config["warnings"] = django_checks.warnings(projects)
     return config
 
@@ -280,7 +281,7 @@ def _needing(hosts):
     return needing
 
 
-def _config(fleet, host, hosts, projects, system):
+def _config(fleet, host, hosts, hosts_of, projects, system):
     """The configuration of a valid pillar."""
     roles = set(host["roles"])
     runs = roles & {"app", "worker", "web"}
@@ -299,12 +300,11 @@ def _config(fleet, host, hosts, projects, system):
         )
         if "web" not in roles:
             project["web"]["cache"] = {}
-        if not runs:
-            project["secret_specs"] = {
-                name: spec
-                for name, spec in project["secret_specs"].items()
-                if name.startswith(("database.", "cache.", "broker."))
-            }
+        project["secret_specs"] = {
+            name: spec
+            for name, spec in project["secret_specs"].items()
+            if host["name"] in hosts_of(project, name)
+        }
     config = {
         "valid": True,
         "errors": [],

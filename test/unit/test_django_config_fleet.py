@@ -120,6 +120,44 @@ def test_secrets_that_several_hosts_need_have_to_be_given(resolve):
     ]
 
 
+def test_host_needs_the_secrets_of_its_roles_alone(resolve):
+    hosts = {
+        "web1": {"address": "10.0.0.11", "roles": ["app", "web"]},
+        "web2": {"address": "10.0.0.12", "roles": ["app", "web", "worker"]},
+        "db1": {"address": "10.0.0.21", "roles": ["database"]},
+        "cache1": {"address": "10.0.0.22", "roles": ["cache"]},
+    }
+    common = {
+        "source": SOURCE,
+        "env": {"TOKEN": "@{secrets.API_TOKEN}"},
+        "processes": {"jobs": {"celery": "shop"}},
+        "superuser": {"username": "eve"},
+    }
+    given = {
+        "database": {"database": {"password": "database-pass"}},
+        "cache": {"cache": {"password": "cache-password"}},
+        "broker": {"broker": {"password": "broker-password"}},
+        "key": {"secrets": {"SECRET_KEY": "k" * 50, "API_TOKEN": "token-of-api"}},
+        "superuser": {"superuser": {"username": "eve", "password": "superuser-password"}},
+    }
+    needs = {"web1": [*given], "web2": [*given], "db1": ["database"], "cache1": ["cache", "broker"]}
+    for name, needed in needs.items():
+        project = common | {key: value for each in needed for key, value in given[each].items()}
+        config = resolve({"hosts": hosts, "projects": {"shop": project}}, id=name)
+        assert config["errors"] == [], name
+        specs = config["projects"]["shop"]["secret_specs"]
+        assert not any("generate" in spec for spec in specs.values()), (name, specs)
+        for missing in needed:
+            project = common | {
+                key: value
+                for each in needed
+                for key, value in given[each].items()
+                if each != missing
+            }
+            errors = resolve({"hosts": hosts, "projects": {"shop": project}}, id=name)["errors"]
+            assert errors, f"{name} without {missing}"
+
+
 def test_broker_of_a_fleet_is_on_the_host_of_the_cache(resolve):
     project = {
         "source": SOURCE,
