@@ -43,9 +43,7 @@ def compiled(minion_opts, environment, name, tree=TREE, **options):
     """The pillar of a server, as a minion or its master compiles it."""
     opts = copy.deepcopy(minion_opts)
     opts.update(options)
-    opts["pillar_roots"] = {
-        each: [str(tree / each), str(tree / "common")] for each in ENVIRONMENTS
-    }
+    opts["pillar_roots"] = {each: [str(tree / each), str(tree / "common")] for each in ENVIRONMENTS}
     opts.update(id=name, pillarenv=environment, pillar_cache=False)
     found = salt.pillar.Pillar(opts, {"id": name}, name, "base", pillarenv=environment)
     pillar = found.compile_pillar()
