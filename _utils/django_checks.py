@@ -47,6 +47,7 @@ OF_POSTGRESQL = {"extensions": [], "encoding": "UTF8", "locale": "C.UTF-8", "tem
 OF_REDIS = {"password": None, "policy": "volatile-lru", "persistence": "snapshot"}
 RESERVED_VARIABLES = frozenset({"DJANGO_RELEASE"})
 SHORTEST_KEY = 32  # characters of a SECRET_KEY, as the check of a release has it
+LOGIN = re.compile(r"https?://[^/]*@|[a-z]+://[^/@]*:[^/@]*@")  # alone, it may be a token
 BROKER = re.compile(r"broker|redis|rq_", re.IGNORECASE)
 CACHE_URL = frozenset({"cache.url", "cache.location"})
 OWN_OPTION = re.compile(r"(-b|--bind|-D|--daemon|-p|--pid|-u|--user|-g|--group)(=|$)")
@@ -158,8 +159,8 @@ def source(name, project):
     if given["archive"] and "://" in given["archive"] and not given["hash"]:
         yield "source:hash", "expected the archive's sha256 digest, got nothing"
     for key in ("git", "archive"):
-        if given[key] and re.search(r"://[^/@]*:[^/@]*@", given[key]):
-            yield f"source:{key}", "expected an URL without a password"
+        if given[key] and LOGIN.match(given[key]):
+            yield f"source:{key}", "expected an URL without a password or a token"
     for key, path in _climbing(project):
         if posixpath.normpath(f"{given['subdirectory'] or '.'}/{path}").split("/")[0] == "..":
             yield key, f"expected a path inside the source, got {path!r}"

@@ -78,9 +78,8 @@ def resolve(pillar, facts, parameters):
     given = pillar.get("django") if isinstance(pillar, Mapping) else None
     errors = []
     if not isinstance(given, Mapping):
-        errors.append(
-            f"django: expected a map with the key projects, got {django_schema.got(given, True)}"
-        )
+        told = f"expected a map with the key projects, got {django_schema.got(given, True)}"
+        errors.append(f"django: {told}{_misplaced(pillar)}")
         return _nothing(host, errors)
     fleet, errors = django_schema.validate(parameters["schema"], given, "django")
     if errors:
@@ -114,6 +113,16 @@ def resolve(pillar, facts, parameters):
     config = _config(fleet, host, hosts, hosts_of, resolved, system)
     config["warnings"] = django_checks.warnings(projects)
     return config
+
+
+def _misplaced(pillar):
+    """A hint where a pillar without the key django has what was meant by it, or the empty text."""
+    if not isinstance(pillar, Mapping) or "django" in pillar:
+        return ""
+    if "projects" in pillar:
+        return " (the key projects belongs below it)"
+    meant = [key for key in pillar if django_schema.nearest(key, ["django"])]
+    return f" (did you mean it by {django_schema.got(meant[0])}?)" if meant else ""
 
 
 def _mistakes_beside(errors, given, facts, parameters):

@@ -15,6 +15,7 @@ FIELDS = (
     ("month", 1, 12, MONTHS),
     ("day of the week", 0, 7, DAYS),
 )
+LONGEST = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 WORDS = ("hourly", "daily", "weekly", "monthly", "yearly")
 PART = re.compile(r"(\*|\w+)(?:-(\w+))?(?:/(\d{1,4}))?", re.ASCII)
 
@@ -34,6 +35,10 @@ def problem(schedule):
             wrong = _part_problem(part, title, low, high, names)
             if wrong:
                 return wrong
+    days, months, weekdays = fields[2:]
+    one_day = days.isdigit() and months.isdigit() and weekdays == "*"
+    if one_day and int(days) > LONGEST[int(months) - 1]:
+        return f"month {int(months)} has no day {int(days)}"
     return None
 
 

@@ -18,6 +18,8 @@ secret, quiet
     configuration that is shown.
 shorthand
     Of a map: a value that is not a map stands for this key of it.
+known_as, synonyms
+    What other tools call a key (list), or call choices (map to the choice): for suggestions only.
 exactly_one, at_most_one
     Of a map: lists of keys of which one must, or at most one may, be given.
 names
@@ -39,6 +41,7 @@ import django_types
 MASK = "**********"
 CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
 SHOWN = 60
+ALIKE = 0.8
 ARTICLES = {"map": "a map", "named": "a map", "list": "a list"}
 
 
@@ -124,6 +127,12 @@ def got(value, hidden=False):
 
 def suggest(word, known):
     """`` (did you mean X?)`` for the known word nearest to a misspelt one, or the empty string."""
+    near = nearest(word, known)
+    return f" (did you mean {near}?)" if near else ""
+
+
+def nearest(word, known):
+    """The known word nearest to a misspelt one, or None."""
     known = [str(item) for item in known]
     word = str(word)[:64]
     close = difflib.get_close_matches(word, known, 1, 0.6)
@@ -134,7 +143,7 @@ def suggest(word, known):
         folded = {item.lower().replace("-", "_"): item for item in known}
         close = difflib.get_close_matches(word.lower().replace("-", "_"), folded, 1, 0.6)
         close = [folded[item] for item in close]
-    return f" (did you mean {close[0]}?)" if close else ""
+    return close[0] if close else None
 
 
 def join_path(path, key):
@@ -145,15 +154,16 @@ def join_path(path, key):
     return f"{path}:{_shorten(word)}"
 
 
-def _visit(node, value, path, errors, hidden):
-    """Check one value; returns it normalised, or None after reporting an error."""
+def _visit(node, value, path, errors, hidden, spare=False):
+    """
+    Check one value; returns it normalised, or None after reporting an error. ``spare``: whether it
+    may be left out.
+    """
     hidden = hidden or bool(node.get("secret") or node.get("quiet"))
     if value is None:
         if not node.get("nullable"):
-            errors.append(
-                f"{path}: expected {expectation(node)}, got nothing"
-                " (remove the key to get the default)"
-            )
+            hint = " (remove the key to get the default)" if spare else _instance(node)
+            errors.append(f"{path}: expected {expectation(node)}, got nothing{hint}")
         return None
     kind = node["type"]
     if kind == "map":
@@ -171,7 +181,8 @@ def _scalar(node, value, path, errors, hidden):
     except django_types.Wrong as wrong:
         hint = f" ({wrong.hint})" if wrong.hint else ""
         if not hint and node["type"] == "choice" and not hidden and isinstance(value, str):
-            hint = suggest(value, node["choices"])
+            meant = node.get("synonyms", {}).get(value.lower())
+            hint = suggest(meant or value, node["choices"])
         # a list or a map can be right for some scalar types; then the hint says what is wrong in it
         errors.append(f"{path}: expected {expectation(node)}, got {got(value, hidden)}{hint}")
         return None
@@ -200,7 +211,8 @@ def _list(node, value, path, errors, hidden):
 
 def _named(node, value, path, errors, hidden):
     if not isinstance(value, Mapping):
-        errors.append(f"{path}: expected {expectation(node)}, got {got(value, True)}")
+        told = f"expected {expectation(node)}, got {got(value, True)}{_instance(node)}"
+        errors.append(f"{path}: {told}")
         return None
     if len(value) < node.get("min", 0):
         errors.append(f"{path}: expected {expectation(node)}, got {got(value)}")
@@ -232,16 +244,19 @@ def _map(node, value, path, errors, hidden):
             is_list = isinstance(value, (list, tuple))
             if not is_list or keys[node["shorthand"]]["type"] in ("list", "command", "shell"):
                 return _map(node, {node["shorthand"]: value}, path, errors, hidden)
-        errors.append(f"{path}: expected {expectation(node)}, got {got(value, True)}")
+        told = f"expected {expectation(node)}, got {got(value, True)}{_instance(node)}"
+        errors.append(f"{path}: {told}")
         return None
     meant = set()
     result = {}
     for key in value:
         if not isinstance(key, str) or key not in keys:
             errors.append(_unknown(node, key, path, meant))
+    needed = {key for group in node.get("exactly_one", ()) for key in group}
     for key, below in keys.items():
         if key in value:
-            result[key] = _visit(below, value[key], f"{path}:{key}", errors, hidden)
+            spare = not below.get("required") and key not in needed
+            result[key] = _visit(below, value[key], f"{path}:{key}", errors, hidden, spare)
         elif "default" in below:
             result[key] = _visit(below, below["default"], f"{path}:{key}", [], hidden)
         elif below.get("required"):
@@ -273,20 +288,41 @@ def _unknown(node, key, path, meant):
     below = join_path(path, key)
     if not isinstance(key, str):
         return f"{below}: expected a key in text, got {got(key)} (put it in quotes)"
-    hint = ""
-    for child, child_node in keys.items():
-        if child_node["type"] == "map" and key in child_node["keys"]:
-            hint = f" (did you mean {child}:{key}?)"
-            break
-    near = suggest(key, keys)
-    if not hint or near.startswith(f" (did you mean {key[:3]}"):
-        hint = near or hint  # else what is right one level below beats what is only alike
-    match = re.fullmatch(r" \(did you mean (\w+)\?\)", hint)
-    if match:
-        meant.add(match.group(1))
-    if not hint:
+    known = [name for name, child in keys.items() if key.lower() in child.get("known_as", ())]
+    near = known[0] if known else nearest(key, keys)
+    homes = [
+        f"{name}:{key}"
+        for name, child in keys.items()
+        if child["type"] == "map" and key in child["keys"]
+    ]
+    alike = near and difflib.SequenceMatcher(None, key, near).ratio() > ALIKE
+    if near and (known or alike or not homes or key.startswith(near) or near.startswith(key)):
+        meant.add(near)
+        hint = f" (did you mean {near}?)"
+    elif homes:  # what is right one level below beats what is only somewhat alike
+        hint = f" (did you mean {join_words(homes, 'or')}?)"
+    else:
         hint = f" (expected {join_words(sorted(keys), 'or')})" if len(keys) <= 16 else ""
     return f"{below}: unknown key{hint}"
+
+
+def _instance(node):
+    """A hint how a map may look like, where the schema has an example of it, or the empty text."""
+    if node["type"] not in ("map", "named") or not node.get("example"):
+        return ""
+    return f" (for instance {_flow(node['example'])})"
+
+
+def _flow(value):
+    """An example as it may stand in a pillar."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {_flow(item)}' for key, item in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_flow, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    plain = not isinstance(value, str) or re.fullmatch(r"[A-Za-z_/][\w./-]*", value)
+    return str(value) if plain else f"'{value}'"
 
 
 def _shorten(text):

@@ -22,6 +22,11 @@ ONE_PROJECT = [
     ({"source": {"path": "/a", "git": "/b"}}, "source: expected only one of the keys path, git, "),
     ({"source": {}}, "source: expected one of the keys path, git, archive or pypi, got none"),
     ({"source": {"git": "https://u:p@x.org/a"}}, "source:git: expected an URL without a password"),
+    (
+        {"source": {"git": "https://token@x.org/a"}},
+        "source:git: expected an URL without a password",
+    ),
+    ({"source": {"git": "ssh://git:pw@x.org/a"}}, "source:git: expected an URL without a password"),
     ({"source": {"git": "--upload-pack=x"}}, "source:git: expected the URL of a git repository"),
     (
         {"source": {"pypi": "wagtail==6.3"}},

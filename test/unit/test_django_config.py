@@ -8,7 +8,7 @@ import django_manual
 import django_tuning
 import pytest
 import yaml
-from pillars import SOURCE
+from pillars import GRAINS, SOURCE, read_parameters
 
 
 def test_a_small_pillar_gives_a_whole_server(resolve_project):
@@ -461,3 +461,17 @@ def test_mistakes_between_projects_are_told_beside_those_of_others(resolve):
     assert any(error.startswith("django:postgresql:prot:") for error in errors)
     assert any(error.startswith("django:projects:wiki:domians:") for error in errors)
     assert any("www.example.org" in error for error in errors)
+
+
+@pytest.mark.parametrize(
+    ("pillar", "told"),
+    [
+        ({"djnago": {}}, "got nothing (did you mean it by 'djnago'?)"),
+        ({"projects": {}}, "got nothing (the key projects belongs below it)"),
+        ({"users": {}, 3: 4}, "got nothing"),
+        ({"django": None, "projects": {}}, "got nothing"),
+    ],
+)
+def test_pillar_that_says_nothing_to_us(pillar, told):
+    config = django_config.load(pillar, GRAINS, read_parameters)
+    assert config["errors"] == [f"django: expected a map with the key projects, {told}"]

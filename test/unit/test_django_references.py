@@ -214,7 +214,14 @@ def test_which_references_hold_a_secret(name, secret):
 
 @pytest.mark.parametrize(
     "schedule",
-    ["* * * * *", "*/5 0-6/2 1,15 jan-mar mon", "59 23 31 12 7", "0 4 * * 1-5"],
+    [
+        "* * * * *",
+        "*/5 0-6/2 1,15 jan-mar mon",
+        "59 23 31 12 7",
+        "0 4 * * 1-5",
+        "0 0 29 2 *",
+        "0 0 31 2 1",
+    ],
 )
 def test_cron_accepts(schedule):
     assert django_cron.problem(schedule) is None
@@ -234,6 +241,7 @@ def test_cron_accepts(schedule):
         ("@daily", "it has 1 fields, not 5"),
         ("* * * * * root", "it has 6 fields, not 5"),
         ("99999999999999999999 * * * *", "the minute field is not cron syntax"),
+        ("0 0 31 2 *", "month 2 has no day 31"),
     ],
 )
 def test_cron_tells_what_is_wrong(schedule, problem):

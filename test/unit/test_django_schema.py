@@ -74,7 +74,11 @@ def test_types_accept_and_normalise(node, value, normalised):
         ({"type": "text"}, datetime.date(2024, 1, 2), "got a date or time (put it in quotes"),
         ({"type": "text"}, "a\nb", "a control character or a line break"),
         ({"type": "text"}, "a\ud800", "a control character or a line break"),
-        ({"type": "text"}, None, "expected text, got nothing (remove the key to get the default)"),
+        (
+            map_of(a={"type": "text"}),
+            {"a": None},
+            "expected text, got nothing (remove the key to get the default)",
+        ),
         ({"type": "boolean"}, "yes", "expected true or false, got 'yes' (write it without quotes)"),
         ({"type": "integer", "min": 1, "max": 9}, "5", "got '5' (write it without quotes)"),
         (
@@ -171,15 +175,60 @@ def test_what_is_below_a_wrong_name_is_told_too():
         ("environment", "did you mean env?"),
         ("workers", "did you mean app:workers?"),
         ("Domains", "did you mean domains?"),
+        ("hostnames", "did you mean domains?"),
+        ("timeout", "did you mean app:timeout or health:timeout?"),
+        ("tymers", "did you mean timers?"),
     ],
 )
 def test_unknown_key_is_told_with_the_nearest(key, hint):
     node = map_of(
-        domains={"type": "list", "item": {"type": "text"}},
+        domains={"type": "list", "item": {"type": "text"}, "known_as": ["hostnames"]},
         env={"type": "any"},
-        app=map_of(workers={"type": "integer"}),
+        timers={"type": "any"},
+        app=map_of(workers={"type": "integer"}, timeout={"type": "duration"}),
+        health=map_of(timeout={"type": "duration"}),
     )
     assert errors_of(node, {key: ["hunter2"]}) == [f"top:{key}: unknown key ({hint})"]
+
+
+def test_key_of_another_tool_stands_for_the_one_that_has_to_be_there():
+    node = {
+        **map_of(git={"type": "text", "known_as": ["repo"]}, path={"type": "path"}),
+        "exactly_one": [["git", "path"]],
+    }
+    assert errors_of(node, {"repo": "x"}) == ["top:repo: unknown key (did you mean git?)"]
+
+
+def test_choice_of_another_name_is_told():
+    node = {"type": "choice", "choices": ["mysql", "sqlite"], "synonyms": {"mariadb": "mysql"}}
+    told = ["top: expected one of mysql or sqlite, got 'MariaDB' (did you mean mysql?)"]
+    assert errors_of(node, "MariaDB") == told
+
+
+def test_how_a_map_looks_like_is_told():
+    node = {
+        **map_of(engine={"type": "text"}),
+        "example": {"engine": "sqlite", "n": [True, "a b"], "q": "1"},
+    }
+    hint = "(for instance {engine: sqlite, n: [true, 'a b'], q: '1'})"
+    assert errors_of(node, "sqlite") == [
+        f"top: expected a map with the keys engine, got text {hint}"
+    ]
+    assert errors_of({**node, "type": "named"}, ["a"])[0].endswith(hint)
+
+
+def test_only_a_key_that_may_be_left_out_is_told_to_be():
+    node = map_of(
+        a={"type": "text", "required": True},
+        b={"type": "text"},
+        c={"type": "text"},
+        n={"type": "port"},
+    )
+    node["exactly_one"] = [["b", "c"]]
+    advice = "(remove the key to get the default)"
+    told = errors_of(node, {"a": None, "b": None, "n": None})
+    assert [advice in message for message in told] == [False, False, True]
+    assert advice not in errors_of({"type": "named", "value": node}, {"shop": None})[0]
 
 
 def test_misspelt_required_key_is_told_once():
