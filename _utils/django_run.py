@@ -37,6 +37,8 @@ BUILD_VARIABLES = (
     "PIP_INDEX_URL",
     "UV_DEFAULT_INDEX",
 )
+# Node trusts a list of its own, and not what this host's administrator added to Debian's.
+CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 _PR_SET_PDEATHSIG = 1
 
 
@@ -59,8 +61,14 @@ class CommandError(Exception):
 
 def build_environment(**extra):
     """The environment for commands that download or compile, with ``extra`` (str) on top."""
+    own = {
+        "PATH": BASE_PATH,
+        "LANG": "C.UTF-8",
+        "HOME": "/root",
+        "NODE_EXTRA_CA_CERTS": CERTIFICATES,
+    }
     inherited = {name: os.environ[name] for name in BUILD_VARIABLES if name in os.environ}
-    return {"PATH": BASE_PATH, "LANG": "C.UTF-8", "HOME": "/root", **inherited, **extra}
+    return {**own, **inherited, **extra}
 
 
 def _die_with(parent):

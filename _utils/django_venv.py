@@ -21,6 +21,10 @@ _LOCAL_REQUIREMENT = re.compile(
     r"^\s*(?:-e|--editable)[\s=]*(?!\S*://)\S|^\s*\.{1,2}(?:/|\[|\s|$)|^\s*file:|@\s*file:",
     re.MULTILINE,
 )
+_BUILT = re.compile(
+    r"^\s*(?:\[\s*build-system\s*\]|\[\s*tool\.setuptools\b|package\s*=\s*true)", re.MULTILINE
+)
+_NO_PACKAGE = re.compile(r"^\s*package(?:-mode)?\s*=\s*false", re.MULTILINE)
 _LOCAL_LOCK = re.compile(r"^source = \{ (?:editable|directory|path) = ", re.MULTILINE)
 
 
@@ -100,9 +104,13 @@ def requirement_files(python, source):
 
 
 def is_packaged(source):
-    """Whether the source is itself a package to be installed (it names a build system)."""
+    """
+    Whether the source is itself a package to be installed: it says how it is built, and not that it
+    is none. Of any other pyproject.toml only what it depends on is.
+    """
     path = pathlib.Path(source) / "pyproject.toml"
-    return path.is_file() and "[build-system]" in path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    return bool(_BUILT.search(text)) and not _NO_PACKAGE.search(text)
 
 
 def inputs(python, source, interpreter, revision, own_package):
@@ -119,7 +127,7 @@ def inputs(python, source, interpreter, revision, own_package):
     elif kind in ("uv-lock", "pyproject"):
         names = ["pyproject.toml"] + (["uv.lock"] if kind == "uv-lock" else [])
         _collect([pathlib.Path(source) / name for name in names], pathlib.Path(source), contents)
-    holds_project = kind == "pyproject" or (kind == "uv-lock" and is_packaged(source))
+    holds_project = _installs_project(kind, python["installer"], source)
     holds_project = holds_project or _names_folders(contents, pathlib.Path(source))
     return {
         "kind": kind,
@@ -133,6 +141,13 @@ def inputs(python, source, interpreter, revision, own_package):
         "own_package": own_package,
         "revision": f"{revision} in {source}" if holds_project or python["isolated"] else None,
     }
+
+
+def _installs_project(kind, installer, source):
+    """Whether the project gets into its environment; pip cannot install only what it needs."""
+    if kind == "pyproject":
+        return installer == "pip" or is_packaged(source)
+    return kind == "uv-lock" and is_packaged(source)
 
 
 def _names_folders(contents, source):
@@ -191,8 +206,13 @@ def commands(values, python, source, venv, uv):
         for path in requirement_files(python, source):
             added += ["--requirement", str(path)]
     elif values["kind"] == "pyproject":
-        extras = f"[{','.join(values['extras'])}]" if values["extras"] else ""
-        added.append(f"{source}{extras}")
+        if _installs_project("pyproject", values["installer"], source):
+            extras = f"[{','.join(values['extras'])}]" if values["extras"] else ""
+            added.append(f"{source}{extras}")
+        else:
+            added += ["--requirement", f"{source}/pyproject.toml"]
+            for extra in values["extras"]:
+                added += ["--extra", extra]
         for group in values["groups"]:
             added += ["--group", f"{source}/pyproject.toml:{group}"]
     elif values["kind"] == "uv-lock":

@@ -172,8 +172,7 @@ def test_project_described_without_a_lock(server):
     """The project of the test before without its lock: pyproject.toml alone."""
     server.run(["rm", f"{SOURCE}/uv.lock"])
     text = server.host.read(f"{SOURCE}/pyproject.toml").replace("idna<3.8", "idna<3.7")
-    packages = '[tool.setuptools]\npackages = ["guestbook"]\n'
-    server.host.write(f"{SOURCE}/pyproject.toml", text + packages)
+    server.host.write(f"{SOURCE}/pyproject.toml", text)
     server.apply()
     assert version(server, "idna").startswith("3.6")
     assert server.host.get("/healthz/").status == 200

@@ -133,6 +133,9 @@ def test_build_environment_takes_proxies_and_certificates_only(monkeypatch):
     assert env["https_proxy"] == "http://proxy:3128"
     assert env["HOME"] == "/srv"
     assert "AWS_SECRET_ACCESS_KEY" not in env
+    assert env["NODE_EXTRA_CA_CERTS"] == "/etc/ssl/certs/ca-certificates.crt"
+    monkeypatch.setenv("NODE_EXTRA_CA_CERTS", "/root/ca.pem")
+    assert django_run.build_environment()["NODE_EXTRA_CA_CERTS"] == "/root/ca.pem"
 
 
 def test_tail_leaves_out_empty_lines():

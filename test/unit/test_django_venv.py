@@ -193,6 +193,42 @@ def test_project_is_installed_with_its_extras_and_groups(tmp_path):
     ]
 
 
+APPLICATION = '[project]\nname = "site"\nversion = "1"\ndependencies = ["Django"]\n'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        APPLICATION,
+        f"[build-system]\n{APPLICATION}[tool.poetry]\npackage-mode = false\n",
+        f"{APPLICATION}[tool.uv]\npackage = false\n",
+    ],
+)
+def test_of_a_project_that_is_no_package_only_what_it_needs_is_installed(tmp_path, text):
+    """As uv does it: setuptools would refuse folders such as config and accounts side by side."""
+    (tmp_path / "pyproject.toml").write_text(text)
+    install = build(settings(extras=["a", "b"], groups=["prod"]), tmp_path)[-1]
+    assert install[-8:] == [
+        *("--requirement", f"{tmp_path}/pyproject.toml", "--extra", "a", "--extra", "b"),
+        *("--group", f"{tmp_path}/pyproject.toml:prod"),
+    ]
+    assert inputs(settings(), tmp_path, "r1") == inputs(settings(), tmp_path, "r2")
+
+
+@pytest.mark.parametrize(
+    ("text", "python"),
+    [
+        (f"{APPLICATION}[tool.setuptools]\npackages = ['site']\n", {}),
+        (f"{APPLICATION}[tool.uv]\npackage = true\n", {}),
+        (APPLICATION, {"installer": "pip"}),
+    ],
+)
+def test_project_that_says_it_is_a_package_is_installed(tmp_path, text, python):
+    (tmp_path / "pyproject.toml").write_text(text)
+    assert build(settings(**python), tmp_path)[-1][-1] == str(tmp_path)
+    assert inputs(settings(), tmp_path)["revision"] or python
+
+
 def test_package_from_pypi_is_installed_under_constraints(tmp_path):
     python = settings(constraints=["Django<6", "abc!=1"])
     install = build(python, tmp_path, own_package="wagtail[x]==6.3")[-1]
