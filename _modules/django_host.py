@@ -161,7 +161,7 @@ def stop_departed(test=False):
     """
     End programs and timers of projects that this host had and the pillar does not name for it any
     more. Their data stays: releases, uploads, secrets, database and cache. What has no data, a
-    Memcached or a Varnish that no project asks for, ends too.
+    Memcached or a Varnish that no project asks for, ends too, as does a firewall that left.
 
     CLI Example:
 
@@ -190,7 +190,7 @@ def stop_departed(test=False):
         busy += left
         if changed:
             changes[name] = changed
-    for service in django_departed.caches(config):
+    for service in django_departed.services(config):
         changes[service] = _steer(service, {"running": False, "enabled": False}, test)["changes"]
     comment = "Every project of this host is in its pillar."
     if names:

@@ -131,3 +131,16 @@ def mod_watch(name, sfun=None, reload=False, **_):
         return {"name": name, "result": True, "changes": {}, "comment": "Nothing to restart."}
     reload = reload or sfun == "service_reloaded"
     return _apply(name, "django.renew_service", name=name, reload=reload)
+
+
+def firewall_active(name):
+    """
+    The rules of nftables are those of the pillar's ``firewall`` and of the host's roles, now and
+    after a boot. A host with an operator or a Salt that would be locked out is left as it is.
+
+    .. code-block:: yaml
+
+        the firewall is active:
+          django.firewall_active: []
+    """
+    return _apply(name, "django.apply_firewall")

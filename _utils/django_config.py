@@ -24,6 +24,7 @@ from collections.abc import Mapping
 
 import django_checks
 import django_facts
+import django_firewall
 import django_project
 import django_project_broker
 import django_queue
@@ -197,6 +198,7 @@ def _nothing(host, errors):
         "host": host,
         "packages": [],
         "paths": dict(PATHS),
+        "firewall": {},
         "supervisord": {},
         "postgresql": {},
         "mariadb": {},
@@ -322,6 +324,7 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
         "host": host,
         "packages": [],
         "paths": dict(PATHS),
+        "firewall": {},
         "supervisord": {},
         "postgresql": {},
         "mariadb": {},
@@ -356,6 +359,7 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
             "config": "/etc/supervisor/supervisord.conf",
             "include": "/etc/supervisor/conf.d",
         }
+    config["firewall"] = django_firewall.configuration(fleet, host, hosts, config)
     config["packages"] = _packages(config, fleet, system)
     tiers = {
         "django.valid": True,
@@ -369,6 +373,7 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
         "django.web.varnish": config["varnish"],
         "django.web.nginx": config["nginx"],
         "django.web.apache": config["apache"],
+        "django.host.firewall": config["firewall"],
         "django.app.departed": True,
     }
     config["tiers"] = [name for name, present in tiers.items() if present]
@@ -379,7 +384,7 @@ def _packages(config, fleet, system):
     """All Debian packages that this host needs, sorted."""
     names = system["packages"]
     packages = {*names["base"], *fleet["packages"]}
-    for server in ("nginx", "apache", "varnish", "redis", "memcached"):
+    for server in ("firewall", "nginx", "apache", "varnish", "redis", "memcached"):
         if config[server]:
             packages.update(names[server])
     if any(project["app"]["server"] == "mod_wsgi" for project in config["projects"].values()):

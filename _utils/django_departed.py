@@ -1,11 +1,13 @@
 """
 Projects that this host had and the pillar does not name any more: their programs and timers end,
-their data stays. Servers that keep nothing of worth end, too, once no project asks for them.
+their data stays. Servers that keep nothing of worth end, too, once no project asks for them, and so
+does the firewall.
 """
 
 import pathlib
 import time
 
+import django_firewall
 import django_process
 import django_service
 
@@ -15,9 +17,10 @@ STOP_SECONDS = 10  # of a program that does not run
 CACHES = ("memcached", "varnish")
 
 
-def caches(config):
+def services(config):
     """
-    Services (list of str) of caches that run or start with the host, and that no project asks for.
+    Services (list of str) that run or start with the host and that the pillar does not ask for: of
+    caches, and the firewall.
 
     config
         The configuration of this host.
@@ -28,6 +31,8 @@ def caches(config):
         units = (django_service.UNITS / "multi-user.target.wants").glob(f"{kind}@*.service")
         found |= {path.stem for path in units}
         found |= {path.name for path in django_service.SCRIPTS.glob(f"{kind}-*")}
+    if not config["firewall"] and pathlib.Path(django_firewall.RULES).exists():
+        found.add(django_firewall.SERVICE)
     looked = {name: django_service.look(name) for name in sorted(found - wanted)}
     return [name for name, seen in looked.items() if seen["running"] or seen["enabled"]]
 

@@ -50,6 +50,7 @@ PILLARS = {
         }
     },
     "full": {
+        "firewall": {"ssh": {"from": ["192.0.2.0/24"]}, "allow": [{"port": 9100}]},
         "nginx": {"settings": {"keepalive_timeout": "30s", "worker_priority": -2}},
         "python": {"index_url": f"https://user:{CANARY}@packages.example.org/simple/"},
         "postgresql": {

@@ -86,6 +86,8 @@ def nspawn_command(record: dict) -> list[str]:
         "--timezone=off",
         "--link-journal=no",
         "--rlimit=RLIMIT_NOFILE=1024:524288",
+        # As a server has: its addresses and its firewall are its own.
+        "--capability=CAP_NET_ADMIN",
         f"--network-namespace-path=/run/netns/{network.link(record['address'])}",
         *(f"--bind={path}" for path in record["bind"]),
     ]

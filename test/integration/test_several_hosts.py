@@ -5,6 +5,7 @@ which of them a visitor meets.
 """
 
 import concurrent.futures
+import socket
 
 import pytest
 
@@ -13,13 +14,21 @@ from test.hosts import boot
 from .machines import ensure
 from .server import CHECKOUT, Browser, Server, put_checkout
 
-pytestmark = pytest.mark.proves(
-    "several servers",
-    "database and cache on one host, the site on three",
-    "one pillar for all; three first runs at once migrate once; sessions and data are shared; "
-    "who leaves the map is shut out",
-    on=["Debian 12"],
-)
+pytestmark = [
+    pytest.mark.proves(
+        "several servers",
+        "database and cache on one host, the site on three",
+        "one pillar for all; three first runs at once migrate once; sessions and data are shared; "
+        "who leaves the map is shut out",
+        on=["Debian 12"],
+    ),
+    pytest.mark.proves(
+        "several servers",
+        "firewall (nftables)",
+        "each host lets in what its roles need, after a boot too; nobody who is there is locked out",
+        on=["Debian 12"],
+    ),
+]
 
 SOURCE = "/srv/src/guestbook"
 DATA, WEB = "int-data", ("int-web1", "int-web2", "int-web3")
@@ -27,6 +36,7 @@ DOMAIN = "shop.example.org"
 PILLAR = """\
 django:
   hosts: {%s}
+  firewall: {}
   projects:
     guestbook:
       source: {path: %s}
@@ -132,6 +142,53 @@ def test_hosts_have_what_their_roles_need(fleet):
         ports = {item.rpartition(":")[2] for item in listening}
         assert ("5432" in ports) == (name == DATA), (name, listening)
         assert ("80" in ports) == (name in WEB), (name, listening)
+
+
+def is_open(server, port):
+    """Whether one who is no host of the map, and only pings, gets to a port."""
+    try:
+        socket.create_connection((server.host.address, port), timeout=2).close()
+    except TimeoutError:
+        return False
+    return True
+
+
+def test_strangers_reach_the_front_door_alone(fleet):
+    data, web = fleet[DATA], fleet[WEB[0]]
+    listening = data.run("ss -Hltn | awk '{print $4}'").stdout.split()
+    assert f"{data.host.address}:5432" in listening, "there is something to reach"
+    assert not is_open(data, 5432)
+    assert is_open(web, 80)
+    assert not is_open(web, 9999), "not even told that nobody listens"
+
+
+def test_rules_that_went_away_come_back(fleet):
+    data = fleet[DATA]
+    data.run("nft flush ruleset")
+    assert is_open(data, 5432)
+    data.assert_mended("the firewall is active")
+    assert not is_open(data, 5432)
+    data.host.reboot()
+    assert not is_open(data, 5432)
+
+
+def test_operator_is_not_locked_out(fleet):
+    """Where SSH is at another port than the pillar says: told, and the rules stay as they are."""
+    server = fleet[WEB[1]]
+    before = server.run("nft list ruleset").stdout
+    server.run(
+        "cp $(readlink -f /usr/bin/python3) /usr/local/bin/sshd"
+        " && (setsid sshd -m http.server 2222 >/dev/null 2>&1 & echo $! >/run/other-sshd)"
+        " && until ss -Hltn | grep -q :2222; do sleep 0.1; done"
+        " && sed -i '/9999/d; /front door/d' /etc/django-formula/firewall.nft"
+    )
+    outcome = server.apply(check=False)
+    assert outcome.failed[0] == "the firewall is active"
+    said = outcome.comment("the firewall is active")
+    assert "sshd listens at port 2222, which no rule opens" in said and "firewall:ssh" in said
+    assert server.run("nft list ruleset").stdout == before
+    server.run("kill $(cat /run/other-sshd)")
+    server.assert_mended("the firewall is active")
 
 
 def test_who_leaves_the_map_is_shut_out(fleet):

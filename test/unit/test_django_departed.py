@@ -1,6 +1,7 @@
 """Projects that are not in the pillar any more: what of them is ended, and what is said of it."""
 
 import django_departed
+import django_firewall
 import django_service
 import pytest
 
@@ -84,6 +85,21 @@ def test_caches_that_no_project_asks_for(tmp_path, monkeypatch):
         "look",
         lambda name: ended if name == "memcached-ended" else {**ended, "enabled": True},
     )
-    config = {"memcached": {}, "varnish": {"instances": [{"service": "varnish@shop"}]}}
-    found = django_departed.caches(config)
+    config = {
+        "firewall": {},
+        "memcached": {},
+        "varnish": {"instances": [{"service": "varnish@shop"}]},
+    }
+    found = django_departed.services(config)
     assert found == ["memcached-old", "memcached@gone", "varnish@blog"]
+
+
+def test_firewall_that_left_the_pillar(tmp_path, monkeypatch):
+    monkeypatch.setattr(django_firewall, "RULES", str(tmp_path / "firewall.nft"))
+    runs = {"there": True, "running": True, "enabled": True}
+    monkeypatch.setattr(django_service, "look", lambda name: runs)
+    config = {"firewall": {}, "memcached": {}, "varnish": {}}
+    assert django_departed.services(config) == []
+    (tmp_path / "firewall.nft").touch()
+    assert django_departed.services(config) == ["django-firewall"]
+    assert django_departed.services({**config, "firewall": {"rules": []}}) == []
