@@ -192,12 +192,12 @@ def stop_departed(test=False):
             changes[name] = changed
     for service in django_departed.services(config):
         changes[service] = _steer(service, {"running": False, "enabled": False}, test)["changes"]
-    comment = "Every project of this host is in its pillar."
-    if names:
-        comment = f"Not in the pillar of this host, so only their data is kept: {', '.join(names)}."
+    if not names:
+        return {"changes": changes, "comment": "Every project of this host is in its pillar."}
+    comment = f"Not in the pillar of this host, so only their data is kept: {', '.join(names)}."
     if busy:
         comment += f" Still finishing their work: {', '.join(busy)}."
-    return {"changes": changes, "comment": comment}
+    return {"changes": changes, "comment": comment, "warnings": [comment]}
 
 
 # Services

@@ -57,12 +57,13 @@ def valid(name):
     """
     public = __salt__["django.config"]()
     comment = "\n".join(public["errors"] or public["warnings"])
-    return {
+    result = {
         "name": name,
         "result": public["valid"],
         "changes": {},
         "comment": comment or f"Projects: {', '.join(sorted(public['projects']))}.",
     }
+    return django_states.warned(result, public["warnings"])
 
 
 def secrets_present(name, project):

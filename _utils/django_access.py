@@ -105,7 +105,10 @@ class Access:
             raise CommandExecutionError(str(error)) from None
 
     def step(self, name, step, test, **arguments):
-        """Carry out a step of a project's release: ``{"changes": dict, "comment": str}``."""
+        """
+        Carry out a step of a project's release: ``{"changes": dict, "comment": str}``, with
+        ``"warnings"`` (list of str) where there are any; they end the comment, too.
+        """
         deployment = self.deployment(name, test)
         if not test:
             self.lock(name)
@@ -116,11 +119,13 @@ class Access:
             hint = "" if test else django_failure.settle(deployment, step.__name__, told)
             text = deployment.redact(f"{told}\n{hint}".rstrip())
             raise CommandExecutionError(text) from None
-        return {"changes": outcome.changes, "comment": outcome.comment}
+        comment = " ".join([outcome.comment, *outcome.warnings])
+        done = {"changes": outcome.changes, "comment": comment}
+        return {**done, "warnings": list(outcome.warnings)} if outcome.warnings else done
 
     def _resolved(self):
         """``{"full": configuration with secrets, "public": without}``, once per pillar."""
-        pillar = self._pillar.get("django")
+        pillar = {key: self._pillar.get(key) for key in ("django", "_errors")}
         cached = self._context.get(RESOLVED)
         if cached is None or cached["pillar"] != pillar:
             full = django_config.load(self._pillar, self._grains, self._read_parameter)

@@ -77,7 +77,9 @@ def resolve(pillar, facts, parameters):
     """
     host = _host(facts)
     given = pillar.get("django") if isinstance(pillar, Mapping) else None
-    errors = []
+    errors = _unread(pillar)
+    if errors:
+        return _nothing(host, errors)
     if not isinstance(given, Mapping):
         told = f"expected a map with the key projects, got {django_schema.got(given, True)}"
         errors.append(f"django: {told}{_misplaced(pillar)}")
@@ -114,6 +116,18 @@ def resolve(pillar, facts, parameters):
     config = _config(fleet, host, hosts, hosts_of, resolved, system)
     config["warnings"] = django_checks.warnings(projects)
     return config
+
+
+def _unread(pillar):
+    """What Salt could not read of the pillar, as messages without the lines of its files."""
+    found = pillar.get("_errors") if isinstance(pillar, Mapping) else None
+    texts = [" ".join(str(error).split("\n---\n")[0].split()) for error in found or ()]
+    for words, ours in (
+        (" on the salt master", ""),
+        ("Please see master log for details.", "Salt's log says where."),
+    ):
+        texts = [text.replace(words, ours) for text in texts]
+    return [f"pillar: {text}" for text in texts]
 
 
 def _misplaced(pillar):

@@ -49,10 +49,14 @@ class StepError(Exception):
 
 
 class Outcome(NamedTuple):
-    """What a step changed (or would change) and a sentence about it."""
+    """
+    What a step changed (or would change), a sentence about it, and what an operator has to know
+    when nothing changed, too (sentences).
+    """
 
     changes: dict
     comment: str
+    warnings: tuple = ()
 
 
 def unless_held(step):

@@ -18,7 +18,7 @@ def check(deployment):
         return Outcome({"checked": "the new release"}, "The new release would be checked.")
     facts = deployment.layout.instance_record(instance).get("facts")
     if facts:
-        return Outcome({}, f"Instance {instance} has passed its checks.{_doubts(facts)}")
+        return Outcome({}, f"Instance {instance} has passed its checks.", _doubts(facts))
     changes = {"checked": instance}
     if deployment.test:
         return Outcome(changes, f"Instance {instance} would be checked.")
@@ -42,17 +42,25 @@ def check(deployment):
         raise failure
     deployment.database = answer.get("applied")
     deployment.layout.save_instance_record(instance, facts=answer["inspect"])
-    return Outcome(changes, f"Instance {instance} passes its checks.{_doubts(answer['inspect'])}")
+    return Outcome(changes, f"Instance {instance} passes its checks.", _doubts(answer["inspect"]))
 
 
 def _doubts(facts):
-    """What is allowed but likely a mistake (str)."""
+    """What is allowed but likely a mistake (tuple of str)."""
+    doubts = []
     store = facts.get("sessions") or ""
     lost = next((text for kind, text in LOSING.items() if kind in store), None)
-    if lost is None:
-        return ""
-    advice = "django.contrib.sessions.backends.cached_db keeps them in the database, too"
-    return f" Sessions are kept in {lost} only, which may drop them at any time: {advice}."
+    if lost:
+        advice = "django.contrib.sessions.backends.cached_db keeps them in the database, too"
+        doubts.append(
+            f"Sessions are kept in {lost} only, which may drop them at any time: {advice}."
+        )
+    if facts.get("uploads_refused"):
+        doubts.append(
+            f"MEDIA_ROOT is {facts['uploads_refused']}, where the project may not write: no file"
+            " can be uploaded. The settings may take it from the variable MEDIA_ROOT."
+        )
+    return tuple(doubts)
 
 
 def _unfit(deployment, answer):

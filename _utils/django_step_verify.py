@@ -21,9 +21,10 @@ def verify(deployment):
         raise StepError("\n".join(wrong))
     if hold and hold["kind"] == django_hold.FAILED:
         raise StepError(django_hold.sentence(hold))
-    said = django_hold.sentence(hold) if hold else f"Every process runs from instance {instance}."
-    failed = django_timers.complaints(deployment.project["timers"], deployment.layout.log)
-    return Outcome({}, " ".join([said, *failed]))
+    said = f"Every process runs from instance {instance}."
+    warnings = [django_hold.sentence(hold)] if hold else []
+    warnings += django_timers.complaints(deployment.project["timers"], deployment.layout.log)
+    return Outcome({}, said, tuple(warnings))
 
 
 def _strays(deployment, instance):

@@ -4,7 +4,7 @@ import logging
 import pathlib
 import tempfile
 
-from . import Refused
+from . import Refused, syntax
 
 
 class Engine:
@@ -60,11 +60,16 @@ class Engine:
         The configuration that the pillar gives (dict); raises Refused with all that is wrong.
 
         title
-            What to call the pillar, such as its path.
+            Path of the pillar.
         """
         pillar = self.caller.sminion.opts["pillar"]
         if pillar.get("_errors"):
-            raise Refused(*(f"{title}: {rendering_error(error)}" for error in pillar["_errors"]))
+            text = pathlib.Path(title).read_text(encoding="utf-8", errors="replace")
+            place = syntax.place(text)
+            where = f"; {place}" if place else ""
+            raise Refused(
+                *(f"{title}: {rendering_error(error)}{where}" for error in pillar["_errors"])
+            )
         told = self.call("django.validate")
         if not told["valid"]:
             raise Refused(*(f"{title}: {error}" for error in told["errors"]))
@@ -90,8 +95,15 @@ class Engine:
 
 
 def rendering_error(error):
-    """What Salt says about a file that it cannot render, without the lines of that file."""
-    text = " ".join(str(error).split("\n---\n")[0].split())
+    """
+    What Salt says about a file that it cannot render, without the lines of that file; of a
+    traceback (a pillar in Python) only its last line.
+    """
+    text, traceback, rest = str(error).split("\n---\n")[0].partition("Traceback (most recent call")
+    if traceback:
+        said = [line for line in rest.splitlines() if line and not line.startswith((" ", ";"))]
+        text += said[-1]
+    text = " ".join(text.split())
     return text.replace(" on the salt master", "").replace("render error: ", "")
 
 

@@ -7,7 +7,7 @@ from . import preflight, progress
 FAILURES_SHOWN = 10
 LINES_SHOWN = 12
 LOGS = {"nginx": "/var/log/nginx/error.log", "apache": "/var/log/apache2/error.log"}
-Summary = collections.namedtuple("Summary", "total changed would failed skipped")
+Summary = collections.namedtuple("Summary", "total changed would failed skipped warned")
 # What an operator can do, by what failed; the first that fits.
 ADVICE = (
     ("pkg.", "see that apt-get works on this server (network, disk, sources in /etc/apt)"),
@@ -46,10 +46,15 @@ def was_skipped(result):
 
 
 def summary(results):
-    """Names of steps by their outcome; ``failed`` holds (name, function, comment) of the roots."""
-    groups = Summary(len(results), [], [], [], [])
+    """
+    Names of steps by their outcome; ``failed`` holds (name, function, comment) of the roots, and
+    ``warned`` (name, sentence).
+    """
+    groups = Summary(len(results), [], [], [], [], [])
     for tag, result in ordered(results):
         title = name(tag, result)
+        if function(tag) != "django.valid":  # the pillar's are told before the run
+            groups.warned.extend((title, warning) for warning in result.get("warnings", ()))
         word = progress.outcome(result["result"], result.get("changes"))
         if was_skipped(result):
             groups.skipped.append(title)
@@ -81,6 +86,11 @@ def plain(comment):
     return said.split("\n\n")[0]  # then come those of an error that led to this one
 
 
+def notes(groups):
+    """Lines about what is well but not to be overlooked."""
+    return [f"Note: {title}: {warning}" for title, warning in groups.warned]
+
+
 def advice(function):
     """What to do about a step that failed."""
     return next(text for beginning, text in ADVICE if function.startswith(beginning))
@@ -98,6 +108,7 @@ def failures(groups, log):
         lines.append(f"    What to do: {advice(kind)}.")
     if len(groups.failed) > FAILURES_SHOWN:
         lines += ["", f"  and {len(groups.failed) - FAILURES_SHOWN} more, all of them in the log"]
+    lines += ["", *notes(groups)] if groups.warned else []
     return [*lines, "", f"Then run it again: it goes on from here. All details: {log}"]
 
 
@@ -110,7 +121,7 @@ def prediction(groups):
     """Lines about what a run would change."""
     would = groups.would + [(title, "") for title in groups.changed]
     if not would:
-        return [f"Nothing would change: {_steps(groups.total)} looked at."]
+        return [f"Nothing would change: {_steps(groups.total)} looked at.", *notes(groups)]
     lines = [f"{len(would)} of {_steps(groups.total)} would change something:"]
     titles = collections.Counter(title for title, _ in would)
     comments = {}
@@ -118,9 +129,11 @@ def prediction(groups):
         comments.setdefault(title, comment)
     for title, comment in comments.items():
         first = comment.splitlines()[0] if comment else ""
+        if first.endswith(":"):  # a list of files follows, of which one says enough
+            first = comment.splitlines()[1] if len(comment.splitlines()) > 1 else first
         times = f" ({titles[title]})" if titles[title] > 1 else ""
         lines.append(progress.shorten(f"  {title}{times}" + (f": {first}" if first else ""), 160))
-    return lines
+    return lines + notes(groups)
 
 
 def _steps(count):
@@ -204,6 +217,7 @@ def conclusion(groups, config, answers, seconds, command, pillar):
         (f"{command} state.apply", "apply the pillar again, after a change to it"),
         (f"{command} django.status", "what is live, and how it is"),
     ]
+    lines += ["", *notes(groups)] if groups.warned else []
     names = list(config["projects"])
     unwell = [title for title, (well, _) in answers.items() if not well]
     if unwell:

@@ -33,6 +33,7 @@ DEBUG = False
 SECRET_KEY = os.environ["SECRET_KEY"]
 ALLOWED_HOSTS = os.environ["ALLOWED_HOSTS"].split(",")
 STATIC_ROOT = os.environ["STATIC_ROOT"]
+MEDIA_ROOT = BASE_DIR / "media"
 url = urlsplit(os.environ["DATABASE_URL"])
 DATABASES["default"] = {
     "ENGINE": "django.db.backends.postgresql",
@@ -100,6 +101,7 @@ def test_project_of_startproject_is_told_what_it_lacks_and_then_served(shop):
     health = f"{FIVE_LINES}      health: {{path: /admin/login/, timeout: 20s}}\n"
     done = shop.bootstrap(pillar=health)
     assert "answers 200" in done.stdout, done.stdout
+    assert "Note: shop: release is checked: MEDIA_ROOT is " in done.stdout, done.stdout
     assert shop.host.get("/admin/login/", host="shop.example.org").status == 200
     shop.assert_settled()
 

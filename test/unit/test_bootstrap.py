@@ -12,7 +12,7 @@ from pillars import ROOT
 
 sys.path.insert(0, str(ROOT / "bootstrap.d"))
 
-from masterless import command, engine, preflight, progress, registration, report
+from masterless import command, engine, preflight, progress, registration, report, syntax
 
 # The command line
 
@@ -436,6 +436,24 @@ def test_a_prediction_lists_what_would_change():
     assert report.prediction(groups)[1:] == ["  dirs (2): x"]
     groups = report.summary({"file_|-a_|-a_|-managed": result(0, True)})
     assert report.prediction(groups) == ["Nothing would change: 1 step looked at."]
+    comment = "The following files will be changed:\n/srv/x: directory - new\n"
+    groups = report.summary({"file_|-a_|-a_|-directory": result(0, None, comment)})
+    assert report.prediction(groups)[1:] == ["  a: /srv/x: directory - new"]
+
+
+def test_warnings_are_told_whatever_else_is(config):
+    tag = "django_|-shop: x_|-x_|-verified"
+    note = "Note: shop: x: Timer a failed."
+    for outcome in (True, None, False):
+        groups = report.summary({tag: result(0, outcome, "no", warnings=["Timer a failed."])})
+        for lines in (
+            report.prediction(groups),
+            report.failures(groups, "/var/log/x"),
+            report.conclusion(groups, config, {}, 72, "salt-call", "/p/site.sls"),
+        ):
+            assert note in lines
+    groups = report.summary({"django_|-a_|-a_|-valid": result(0, True, warnings=["told before"])})
+    assert report.notes(groups) == []
 
 
 @pytest.fixture
@@ -493,6 +511,41 @@ def test_a_password_of_the_pillar_is_not_looked_for_in_the_store(resolve):
 def test_a_rendering_error_shows_no_line_of_the_file():
     error = "Rendering SLS 'site' failed, render error:\nbad indent; line 3\n\n---\na: hunter2\n---"
     assert engine.rendering_error(error) == "Rendering SLS 'site' failed, bad indent; line 3"
+
+
+def test_a_rendering_error_of_a_program_is_told_by_its_last_line():
+    error = (
+        "Rendering SLS 'site' failed, render error:\nTraceback (most recent call last):\n"
+        '  File "/run/site.sls", line 3, in run\n    raise RuntimeError("x")\nRuntimeError: x\n'
+    )
+    assert engine.rendering_error(error) == "Rendering SLS 'site' failed, RuntimeError: x"
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("a:\n\tb: hunter2\n", "line 2, column 1 (indent with spaces, not with tabs)"),
+        ("a: @hunter2\n", "line 1, column 4 (a value that begins with @ has to be in quotes)"),
+        ("a: {b: */5 * *}\n", "line 1, column 8"),
+        (
+            "a: b: hunter2\n",
+            "line 1, column 5 (a value with a colon and a space",
+        ),
+        ("a: [hunter2\n", "line 2, column 1"),
+        (
+            "#!yaml|gpg\na: %x\n",
+            "line 2, column 4 (a value that begins with % has to be in quotes)",
+        ),
+    ],
+)
+def test_where_a_pillar_is_not_yaml(text, place):
+    assert syntax.place(text).startswith(place)
+    assert "hunter2" not in syntax.place(text)
+
+
+@pytest.mark.parametrize("text", ["a: 1\n", "{% if x %}\na: @\n", "#!py\na: @\n", "a: &b [*b]\n"])
+def test_what_is_yaml_or_becomes_it_has_no_such_place(text):
+    assert syntax.place(text) is None
 
 
 @pytest.mark.parametrize(

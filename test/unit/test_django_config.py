@@ -475,3 +475,22 @@ def test_mistakes_between_projects_are_told_beside_those_of_others(resolve):
 def test_pillar_that_says_nothing_to_us(pillar, told):
     config = django_config.load(pillar, GRAINS, read_parameters)
     assert config["errors"] == [f"django: expected a map with the key projects, {told}"]
+
+
+def test_pillar_of_which_something_could_not_be_read_is_not_valid():
+    """What was read of it may well be valid: Salt leaves out a file that it does not find."""
+    pillar = {
+        "django": {"projects": {"shop": {"source": SOURCE}}},
+        "_errors": [
+            "Specified SLS 'secrets' in environment 'base' is not available on the salt master",
+            "Rendering SLS 'site' failed. Please see master log for details.",
+            "Rendering SLS 'more' failed, render error:\nmapping values\n---\npw: hunter2  <====",
+        ],
+    }
+    config = django_config.load(pillar, GRAINS, read_parameters)
+    assert config["valid"] is False
+    assert config["errors"] == [
+        "pillar: Specified SLS 'secrets' in environment 'base' is not available",
+        "pillar: Rendering SLS 'site' failed. Salt's log says where.",
+        "pillar: Rendering SLS 'more' failed, render error: mapping values",
+    ]

@@ -75,9 +75,16 @@ def test_a_fit_release_passes_once(deployment):
 def test_sessions_that_may_be_lost_are_told(deployment, backend, word):
     deployment.told["inspect"]["sessions"] = backend
     for _ in range(2):  # the release goes live, and each run says it again
-        comment = django_step_check.check(deployment).comment
-        assert ("cached_db" in comment) == bool(word)
-        assert not word or word in comment
+        warnings = " ".join(django_step_check.check(deployment).warnings)
+        assert ("cached_db" in warnings) == bool(word)
+        assert not word or word in warnings
+
+
+def test_uploads_that_can_be_written_nowhere_are_told(deployment):
+    deployment.told["inspect"]["uploads_refused"] = "/srv/django/shop/releases/a/source/media"
+    for _ in range(2):
+        (told,) = django_step_check.check(deployment).warnings
+        assert "MEDIA_ROOT is /srv/django/shop/releases/a/source/media, where" in told
 
 
 def test_everything_that_is_wrong_is_told_at_once(deployment):

@@ -82,13 +82,13 @@ def test_what_runs_something_else_is_told(deployment, damage, told):
 
 
 def test_a_timer_that_failed_is_named(deployment):
-    assert "purge" not in django_step_verify.verify(deployment).comment
+    assert django_step_verify.verify(deployment).warnings == ()
     deployment.layout.log.mkdir()
     at = "2026-02-01T03:04:05+0000"
     run = {"started": at, "ended": at, "exit_status": 3, "result": "failed with exit status 3"}
     (deployment.layout.log / "timer-purge.last").write_text(json.dumps(run))
-    comment = django_step_verify.verify(deployment).comment
-    assert f"Timer purge failed with exit status 3 at {at}" in comment
+    (warning,) = django_step_verify.verify(deployment).warnings
+    assert f"Timer purge failed with exit status 3 at {at}" in warning
 
 
 def test_a_failed_release_is_told_every_time(deployment):
@@ -103,4 +103,5 @@ def test_a_failed_release_is_told_every_time(deployment):
     with pytest.raises(StepError, match="no cheese"):
         django_step_verify.verify(deployment)
     deployment.hold.update(kind=django_hold.ROLLED_BACK, by="ada")
-    assert "by ada" in django_step_verify.verify(deployment).comment
+    (warning,) = django_step_verify.verify(deployment).warnings
+    assert "by ada" in warning

@@ -1,5 +1,7 @@
 """What a project is made of, and what Django's checks say of it."""
 
+import os
+
 
 def inspect(request):
     """What the project is made of: settings that matter, its migrations, its user table."""
@@ -22,6 +24,7 @@ def inspect(request):
         "after_switch": _after_switch(loader, request.get("after_switch", [])),
         "user": _user_columns(settings),
         "uploads_on_disk": _uploads_on_disk() if request.get("uploads") else None,
+        "uploads_refused": _uploads_refused(settings),
         "staticfiles": "django.contrib.staticfiles" in settings.INSTALLED_APPS,
         "sessions": _session_store(settings),
     }
@@ -41,6 +44,19 @@ def _uploads_on_disk():
     from django.core.files.storage import FileSystemStorage, default_storage
 
     return isinstance(default_storage, FileSystemStorage)
+
+
+def _uploads_refused(settings):
+    """MEDIA_ROOT (str) where uploads go there and the project may not write, or None."""
+    store = getattr(settings, "STORAGES", {}).get("default", {}).get("BACKEND")
+    store = store or getattr(settings, "DEFAULT_FILE_STORAGE", None)
+    usual = "django.core.files.storage.FileSystemStorage"
+    if store != usual or not settings.MEDIA_ROOT:
+        return None
+    place = os.path.abspath(settings.MEDIA_ROOT)
+    while not os.path.exists(place):
+        place = os.path.dirname(place)
+    return None if os.access(place, os.W_OK | os.X_OK) else str(settings.MEDIA_ROOT)
 
 
 def _session_store(settings):
