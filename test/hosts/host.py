@@ -251,11 +251,13 @@ class Host:
         method: str = "GET",
         headers: dict[str, str] | None = None,
         body: str | bytes | None = None,
-        timeout: float = 10,
+        timeout: float = 30,
     ) -> Response:
         """Ask the host over plain HTTP from the builder; `host` is the Host header.
 
-        Follows no redirect. Raises OSError or http.client.HTTPException as http.client does.
+        Follows no redirect. Raises OSError or http.client.HTTPException as http.client does. A
+        process just started may take seconds for its first answer while other hosts have the
+        cores; who is still without one after `timeout` seconds was forgotten.
         """
         connection = http.client.HTTPConnection(self.address, port, timeout=timeout)
         fields = {**({"Host": host} if host else {}), **(headers or {})}
