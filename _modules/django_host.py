@@ -11,6 +11,7 @@ import pathlib
 import pwd
 
 import django_access
+import django_clusters
 import django_departed
 import django_layout
 import django_mariadb
@@ -84,6 +85,26 @@ def ensure_database(project, alias="default", test=False):
         words = "; ".join(step[0] for step in left)
         raise CommandExecutionError(f"After the change {title} still lacks: {words}")
     return {"changes": changes, "comment": f"Database {wanted['name']} is as wanted now."}
+
+
+def keep_database_version(test=False):
+    """
+    Refuse to set up a major version of PostgreSQL beside the one that this host's data is in.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.keep_database_version
+    """
+    server = _access().valid()["postgresql"]
+    if not server:
+        raise CommandExecutionError("This host keeps no PostgreSQL database")
+    clusters = django_clusters.find()
+    problem = django_clusters.problem(server["version"], server["version_given"], clusters)
+    if problem:
+        raise CommandExecutionError(problem)
+    return {"changes": {}, "comment": f"PostgreSQL {server['version']} has the data or may."}
 
 
 def _look_in_postgresql(server, wanted, password, test=False):

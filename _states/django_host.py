@@ -33,6 +33,18 @@ def database_present(name, project, alias="default"):
     return _apply(name, "django.ensure_database", project=project, alias=alias)
 
 
+def database_version_kept(name):
+    """
+    No other major version of PostgreSQL is set up beside the one that this host's data is in.
+
+    .. code-block:: yaml
+
+        PostgreSQL is the one with the data:
+          django.database_version_kept: []
+    """
+    return _apply(name, "django.keep_database_version")
+
+
 def secret_file(name, source, project, context=None, user="root", group="root", mode="0640"):
     """
     A file made from a template and a project's secrets; its content is never shown.

@@ -62,6 +62,7 @@ def configuration(fleet, host, hosts, projects, system):
     settings.update(given["settings"])
     return {
         "version": version,
+        "version_given": bool(given["version"]),
         "packages": [item.format(version=version) for item in system["packages"]["postgresql"]],
         "service": system["postgresql"]["service"],
         "port": given["port"],

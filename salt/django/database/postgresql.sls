@@ -14,6 +14,13 @@ include:
 {%- set cluster = unit if django.host.init == 'systemd' else postgresql.service %}
 {%- set check = '/usr/local/lib/django-formula/check-postgresql ' ~ postgresql.version %}
 
+PostgreSQL is the one with the data:
+  django.database_version_kept:
+    - require:
+      - django: the pillar is valid
+    - require_in:
+      - pkg: packages are installed
+
 new PostgreSQL clusters are in UTF-8:
   file.managed:
     - name: /etc/postgresql-common/createcluster.d/django.conf
