@@ -310,6 +310,9 @@ def _steer(name, wanted, test):
         if not found["there"] and not test:
             raise CommandExecutionError(f"This host has no service {name!r}")
         differing = _differing(found, wanted)
+        if differing and wanted["running"] and django_service.is_masked(name):
+            text = f"{name} is masked, so nothing may start it: systemctl unmask {name}"
+            raise CommandExecutionError(text)
         if not test:
             verbs = {"running": ("stop", "start"), "enabled": ("disable", "enable")}
             for aspect in differing:

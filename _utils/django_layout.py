@@ -82,6 +82,25 @@ def file_differences(path, text, mode, uid, gid):
     return [aspect for aspect, same in found.items() if not same]
 
 
+def folder_differences(path, gid):
+    """What of ``mode`` and ``owner`` of a sealed folder's own is not as wanted (list of str)."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return []  # what is not there is missed elsewhere
+    found = {
+        "mode": stat.S_IMODE(status.st_mode) == 0o750,
+        "owner": (status.st_uid, status.st_gid) == (0, gid),
+    }
+    return [aspect for aspect, same in found.items() if not same]
+
+
+def close_folder(path, gid):
+    """Give a folder itself to root and the project's group, which can read it and not change it."""
+    os.chown(path, 0, gid)
+    os.chmod(path, 0o750)
+
+
 def read_json(path):
     """The record at ``path`` as a dict; empty when it is missing or was cut off."""
     try:

@@ -70,15 +70,20 @@ def load(folder, project):
 
 
 def exposed(folder, project):
-    """Whether others than root could read a project's generated secrets."""
+    """Whether others than root could read a project's generated secrets, or put others there."""
     path = store(folder, project)
-    return path.exists() and stat.S_IMODE(path.stat().st_mode) != FILE_MODE
+    return path.exists() and not (_is_private(folder, FOLDER_MODE) and _is_private(path, FILE_MODE))
+
+
+def _is_private(path, mode):
+    status = os.stat(path)
+    return stat.S_IMODE(status.st_mode) == mode and status.st_uid == os.geteuid()
 
 
 def keep(folder, project, specs):
     """Generate what is missing and write it down, for root only; returns the new secrets' names."""
     os.makedirs(folder, mode=FOLDER_MODE, exist_ok=True)
-    os.chmod(folder, FOLDER_MODE)
+    _make_private(folder, FOLDER_MODE)
     path = store(folder, project)
     kept = load(folder, project)
     names = missing(specs, kept)
@@ -91,8 +96,13 @@ def keep(folder, project, specs):
         fresh = {name: generate(specs[name]["generate"], specs[name]["format"]) for name in names}
         write_json(path, {**kept, **fresh}, mode=FILE_MODE)
     elif path.exists():
-        os.chmod(path, FILE_MODE)
+        _make_private(path, FILE_MODE)
     return names
+
+
+def _make_private(path, mode):
+    os.chown(path, os.geteuid(), os.getegid())
+    os.chmod(path, mode)
 
 
 def redact(text, values):

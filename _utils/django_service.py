@@ -52,6 +52,11 @@ def is_configured_by_us(path):
         return False
 
 
+def is_masked(name):
+    """Whether somebody has forbidden systemd to start a service."""
+    return booted() and os.path.realpath(UNITS / f"{name}.service") == os.devnull
+
+
 def act(name, verb):
     """
     Carry out ``start``, ``stop``, ``restart``, ``reload``, ``enable`` or ``disable``.
@@ -63,7 +68,7 @@ def act(name, verb):
         try:
             run(argv, env=_ENVIRONMENT, timeout=TIMEOUT)
         except CommandError as error:
-            said = _last_words(name) if booted() else error.output
+            said = _last_words(name, now) if booted() else error.output
             raise ServiceError(f"{name} did not {verb}: {said or error}") from None
     if verb in READING:
         STAMPS.mkdir(parents=True, exist_ok=True)
@@ -158,8 +163,10 @@ def _is_stale(unit):
     return run(argv, env=_ENVIRONMENT, timeout=TIMEOUT).stdout.strip() == "yes"
 
 
-def _last_words(name):
+def _last_words(name, since):
+    """What a service and systemd have said of it since a moment (seconds since the epoch)."""
     argv = ["journalctl", f"--unit={name}.service", "--lines=15", "--no-pager", "--output=cat"]
+    argv += ["--quiet", f"--since=@{since:.3f}"]
     try:
         return tail(run(argv, env=_ENVIRONMENT, timeout=60, check=False).stdout)
     except CommandError:

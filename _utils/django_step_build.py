@@ -34,7 +34,8 @@ def fetch(deployment):
         deployment.replace_damaged()
     release_id = deployment.release_id
     if deployment.fetched:
-        return Outcome({}, f"Release {release_id} of {_describe_revision(deployment)} is here.")
+        comment = f"Release {release_id} of {_describe_revision(deployment)} is here."
+        return _closed(deployment, deployment.layout.release(release_id), comment)
     # Without the project's secret, which a first run generates, its name is not known yet.
     name = release_id if deployment.key else "the first"
     changes = {"release": {"old": deployment.layout.live_release(), "new": name}}
@@ -45,8 +46,8 @@ def fetch(deployment):
     django_running.end_users_of(folder, deployment.uid)
     django_layout.remove_tree(folder)
     _require_space(deployment)
-    folder.mkdir(mode=0o750)
-    os.chown(folder, 0, deployment.gid)
+    folder.mkdir()
+    django_layout.close_folder(folder, deployment.gid)
     deployment.layout.downloads.mkdir(mode=0o700, exist_ok=True)
     try:
         django_source.fetch(
@@ -85,7 +86,8 @@ def install(deployment):
     name = _usable_venv(deployment, django_venv.name_of(wanted), old)
     whole = django_venv.is_intact(deployment.layout.venvs / name)
     if whole and old == name:
-        return Outcome({}, f"Environment {name} is complete.")
+        folder = deployment.layout.venvs / name
+        return _closed(deployment, folder, f"Environment {name} is complete.")
     changes = {"venv": {"old": old, "new": name}}
     about = f"Environment {name}: {django_venv.describe(wanted)}"
     if deployment.test:
@@ -186,7 +188,8 @@ def configure(deployment):
     }
     recorded = record.items() <= deployment.layout.instance_record(instance).items()
     if recorded and not differing:
-        return Outcome({}, f"The configuration of instance {instance} is in place.")
+        comment = f"The configuration of instance {instance} is in place."
+        return _closed(deployment, folder, comment)
     shown = [path for path in differing if path not in copies]
     changes = {"instance": instance, "files": sorted(shown)}
     changed = _changed_variables(deployment, environments["environment"])
@@ -194,13 +197,24 @@ def configure(deployment):
         changes["variables"] = changed
     if deployment.test:
         return Outcome(changes, f"Instance {instance} would be configured.")
-    folder.mkdir(mode=0o750, exist_ok=True)
-    os.chown(folder, 0, deployment.gid)
+    folder.mkdir(exist_ok=True)
+    django_layout.close_folder(folder, deployment.gid)
     for path in differing:
         pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
         django_layout.write_atomic(path, *wanted[path])
     deployment.layout.save_instance_record(instance, **record)
     return Outcome(changes, f"Instance {instance} is configured.")
+
+
+def _closed(deployment, folder, comment):
+    """The outcome where a folder is there and whole: the project may read it and not change it."""
+    differing = django_layout.folder_differences(folder, deployment.gid)
+    if not differing:
+        return Outcome({}, comment)
+    if not deployment.test:
+        django_layout.close_folder(folder, deployment.gid)
+    words = f"{' and '.join(differing)} of {folder} {'would be' if deployment.test else 'are'}"
+    return Outcome({str(folder): differing}, f"{comment} The {words} put right.")
 
 
 def _describe_revision(deployment):

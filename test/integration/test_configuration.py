@@ -99,6 +99,9 @@ def test_rendered_files_links_fixtures_and_build_steps(server):
     assert server.mode("/etc/guestbook/note.txt") == "640 root:guestbook"
     ini = server.host.read("/etc/guestbook/main.ini")
     assert "canary0" in ini
+    server.run("chmod 644 /etc/guestbook/main.ini; rm /etc/guestbook/note.txt")
+    server.assert_mended("guestbook: release is configured")
+    assert server.mode("/etc/guestbook/main.ini") == "600 root:guestbook"
     link = server.run(["readlink", f"{ROOT}/current/source/data"]).stdout.strip()
     assert link == f"{ROOT}/shared/data"
     assert server.host.exists(f"{ROOT}/current/source/built/stamp")

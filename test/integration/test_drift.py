@@ -233,6 +233,34 @@ def test_lost_record_of_the_release(site):
     assert site.host.exists(f"{ROOT}/current/source/manage.py")
 
 
+def test_folders_that_the_project_could_change(site):
+    """Release, environment and instance: what is in them is as it was, and could be exchanged."""
+    release, instance = site.live()
+    venv = site.run(["readlink", "-f", f"{ROOT}/current/venv"]).stdout.strip()
+    folders = [f"{ROOT}/releases/{release}", venv, f"{ROOT}/instances/{instance}"]
+    site.run(["chown", "guestbook", folders[0], folders[1]])
+    site.run(["chmod", "770", folders[1], folders[2]])
+    site.run(["chown", "guestbook", "/etc/django-formula/secrets"])
+    site.assert_mended(
+        "guestbook: secrets are there",
+        "guestbook: source is fetched",
+        "guestbook: packages are installed",
+        "guestbook: release is configured",
+    )
+    assert [site.mode(folder) for folder in folders] == ["750 root:guestbook"] * 3
+    assert site.live() == (release, instance)
+
+
+def test_service_that_may_not_start(site):
+    """Somebody has masked it: that is told, by a test as by a run, and not undone."""
+    site.run("systemctl mask --now nginx")
+    for words in (["test=True"], []):
+        outcome = site.apply(*words, check=False)
+        assert "systemctl unmask nginx" in outcome.comment("Nginx runs"), outcome.told()
+    site.run("systemctl unmask nginx")
+    site.assert_mended("Nginx runs")
+
+
 def test_current_that_points_elsewhere(site):
     live = site.live()
     site.run(f"ln -sfn releases/none {ROOT}/current")

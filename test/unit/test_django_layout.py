@@ -90,6 +90,19 @@ def test_file_differences_names_what_differs(tmp_path):
     assert django_layout.file_differences(path, "a", 0o600, own[0] + 1, own[1]) == ["owner"]
 
 
+def test_folder_that_the_project_could_change_is_closed_again(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(os, "chown", lambda path, uid, gid: given.append((path, uid, gid)))
+    tmp_path.chmod(0o770)
+    status = os.stat(tmp_path)
+    assert "mode" in django_layout.folder_differences(tmp_path, status.st_gid)
+    assert "owner" in django_layout.folder_differences(tmp_path, status.st_gid + 1)
+    django_layout.close_folder(tmp_path, 4711)
+    assert given == [(tmp_path, 0, 4711)]
+    assert "mode" not in django_layout.folder_differences(tmp_path, status.st_gid)
+    assert django_layout.folder_differences(tmp_path / "none", 0) == []
+
+
 @pytest.mark.parametrize("content", ["", '{"stage": "bui', "[1]", "null", "\x00\xff"])
 def test_a_record_that_was_cut_off_reads_as_empty(tmp_path, content):
     path = tmp_path / "release.json"

@@ -1,6 +1,7 @@
 """Secrets are generated once, kept private, and never replaced."""
 
 import json
+import os
 import shlex
 import stat
 import string
@@ -58,10 +59,24 @@ def test_only_root_can_read_them(tmp_path):
 def test_store_that_others_could_read_is_closed_again(tmp_path):
     django_secrets.keep(tmp_path, "shop", SPECS)
     assert not django_secrets.exposed(tmp_path, "shop")
-    django_secrets.store(tmp_path, "shop").chmod(0o644)
+    for path, mode in ((django_secrets.store(tmp_path, "shop"), 0o644), (tmp_path, 0o755)):
+        path.chmod(mode)
+        assert django_secrets.exposed(tmp_path, "shop")
+        django_secrets.keep(tmp_path, "shop", SPECS)
+        assert not django_secrets.exposed(tmp_path, "shop")
+
+
+def test_store_that_somebody_else_owns_is_taken_back(tmp_path, monkeypatch):
+    django_secrets.keep(tmp_path, "shop", SPECS)
+    given = []
+    monkeypatch.setattr("os.chown", lambda path, uid, gid: given.append((path, uid)))
+    monkeypatch.setattr("os.geteuid", lambda: os.getuid() + 1)
     assert django_secrets.exposed(tmp_path, "shop")
     django_secrets.keep(tmp_path, "shop", SPECS)
-    assert not django_secrets.exposed(tmp_path, "shop")
+    assert given == [
+        (tmp_path, os.getuid() + 1),
+        (django_secrets.store(tmp_path, "shop"), os.getuid() + 1),
+    ]
 
 
 def test_what_the_pillar_gives_is_not_written_down(tmp_path):

@@ -90,8 +90,20 @@ def test_what_systemd_is_told(systemd, verb, stale, commands):
 
 def test_a_failure_has_the_last_words_of_the_service(systemd):
     systemd.fails = "start"
+    began = time.time()
     with pytest.raises(django_service.ServiceError, match="Address already in use"):
         django_service.act("nginx", "start")
+    (since,) = [word for word in systemd.called[-1] if word.startswith("--since=@")]
+    assert began - 0.01 <= float(since.partition("@")[2]) <= time.time() + 0.01, (
+        "not what it said before"
+    )
+
+
+def test_a_masked_service_is_known(systemd):
+    systemd.units.mkdir()
+    assert not django_service.is_masked("nginx")
+    (systemd.units / "nginx.service").symlink_to("/dev/null")
+    assert django_service.is_masked("nginx")
 
 
 @pytest.fixture
