@@ -193,7 +193,7 @@ def _web(project, record, names, folder):
     if app["server"] == "command":
         argv = command_argv(app, project, names)
     elif app["server"] == "uwsgi":
-        argv = django_uwsgi.argv(app, module, names)
+        argv = django_uwsgi.argv(app, module, names, project["web"]["server"])
     else:
         argv = gunicorn_argv(app, module, names, folder)
     return {

@@ -52,14 +52,23 @@ def choose(deployment, wanted=None):
     if damage:
         release = layout.release_of(others[0])
         raise StepError(f"Release {release} cannot serve: {damage}. Nothing was changed; {known}")
-    by_apache = deployment.project["web"]["server"] == "apache"
-    if by_apache and deployment.protocol(others[0]) != deployment.protocol(live):
+    if not _is_spoken_with(deployment, deployment.protocol(others[0])):
         raise StepError(
-            f"Apache does not speak with instance {others[0]} as with the live one, since its "
-            "app:server is another. Nothing was changed; put that server and the source of "
-            "old into the pillar and apply it"
+            f"Apache does not speak with instance {others[0]} as it is configured now, since its "
+            "app:server or its front door is another. Nothing was changed; put those and the "
+            "source of old into the pillar and apply it"
         )
     return others[0]
+
+
+def _is_spoken_with(deployment, protocol):
+    """Whether the front door, as it is configured, can pass requests to a process by a protocol."""
+    if deployment.project["web"]["server"] != "apache":
+        return True
+    live = deployment.protocol(deployment.layout.live_instance())
+    # An instance from before Apache was the front door may speak uWSGI's protocol, and all do then.
+    also = set() if live == "uwsgi" else {"http", deployment.project["app"]["server"]} - {"uwsgi"}
+    return protocol in {live} | also
 
 
 def _begins_with(name, wanted):

@@ -3,7 +3,8 @@ Publish static files so that old and new pages both find theirs.
 
 A release collects into a folder of its own; publishing adds its files to the folder that the web
 server reads. Files of releases that are kept stay. Each file is put in place by a rename, never
-written over, so that no visitor reads half a file.
+written over, so that no visitor reads half a file. What is collected is the project's, and published by
+root: only files are, never what a link leads to.
 """
 
 import filecmp
@@ -11,6 +12,7 @@ import gzip
 import os
 import pathlib
 import secrets
+import stat
 
 COMPRESSIBLE = (
     ".css", ".csv", ".eot", ".html", ".ico", ".js", ".json", ".map", ".mjs", ".otf", ".svg", ".ttf",
@@ -22,12 +24,16 @@ PRIVATE = ("staticfiles.json",)
 
 
 def listing(folder):
-    """Relative paths of the files below ``folder`` (set of str), manifests left out."""
+    """Relative paths of the files below ``folder`` (set of str), manifests and links left out."""
     found = set()
     for place, _, names in os.walk(folder):
         relative = os.path.relpath(place, folder)
         prefix = "" if relative == "." else relative + "/"
-        found.update(prefix + name for name in names if name not in PRIVATE)
+        found.update(
+            prefix + name
+            for name in names
+            if name not in PRIVATE and stat.S_ISREG(os.lstat(os.path.join(place, name)).st_mode)
+        )
     return found
 
 
@@ -57,11 +63,9 @@ def _is_same(source, target):
 def publish(collected, published, names, compress=True):
     """Put ``names`` in place below ``published``, world-readable, with a ``.gz`` where it helps."""
     for name in names:
-        source = pathlib.Path(collected, name)
         target = pathlib.Path(published, name)
         _make_folder(target.parent, pathlib.Path(published))
-        content = source.read_bytes()
-        stamp = source.stat().st_mtime_ns
+        content, stamp = _read(collected, name)
         # The variant first: a run killed in between is continued, as the file still differs.
         packed = target.with_name(target.name + ".gz")
         if compress and target.suffix in COMPRESSIBLE and len(content) >= MINIMUM_BYTES:
@@ -101,6 +105,19 @@ def _make_folder(folder, top):
     _make_folder(folder.parent, top)
     folder.mkdir(mode=0o755, exist_ok=True)
     os.chmod(folder, 0o755)
+
+
+def _read(folder, name):
+    """Content (bytes) and time of change (ns) of a file below ``folder``, no link on the way."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    for part in name.split("/"):
+        above = handle
+        try:
+            handle = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=above)
+        finally:
+            os.close(above)
+    with os.fdopen(handle, "rb") as stream:
+        return stream.read(), os.fstat(handle).st_mtime_ns
 
 
 def _place(target, content, stamp):

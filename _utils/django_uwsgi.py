@@ -16,6 +16,9 @@ BACKLOG = 1024  # connections that wait
 SOMAXCONN = pathlib.Path("/proc/sys/net/core/somaxconn")
 LARGEST = 0xFFFF  # bytes of variables that a request may have
 _SOCKET = "--uwsgi-socket="
+_HTTP_SOCKET = "--http-socket="
+# In HTTP a Unix socket has no address of a client; the front door has written it into this header.
+_ADDRESS = "--route-run=addvar:REMOTE_ADDR=${HTTP_X_FORWARDED_FOR}"
 
 
 def backlog():
@@ -26,7 +29,7 @@ def backlog():
         return BACKLOG
 
 
-def argv(app, module, names):
+def argv(app, module, names, front):
     """
     uWSGI's command line (list of str).
 
@@ -36,6 +39,9 @@ def argv(app, module, names):
         The WSGI callable, such as ``shop.wsgi:application``.
     names
         The instance's namespace for references.
+    front
+        The front door (str): with nginx it speaks its own protocol, with apache HTTP. Apache cannot
+        choose between two at each request, and so would notice a change from or to another server.
 
     SIGTERM lets workers finish their requests, for as long as ``graceful_timeout`` says; by itself
     uWSGI would load the project again, or break requests off.
@@ -49,7 +55,11 @@ def argv(app, module, names):
         "--hook-master-start=unix_signal:15 gracefully_kill_them_all",
         f"--reload-mercy={app['graceful_timeout']}",
         f"--worker-reload-mercy={app['graceful_timeout']}",
-        f"{_SOCKET}{names['socket']}",
+        *(
+            [f"{_HTTP_SOCKET}{names['socket']}", _ADDRESS]
+            if front == "apache"
+            else [f"{_SOCKET}{names['socket']}"]
+        ),
         "--chmod-socket=660",
         f"--listen={backlog()}",
         f"--buffer-size={BUFFER_BYTES}",

@@ -37,6 +37,8 @@ PROJECT = {
             "/old/": {"redirect": "https://elsewhere.test/"},
             "/big/": {"application": True, "max_body_size": "1M"},
             "/private/": {"alias": "@{path.media}", "internal": True},
+            "/papers/": {"alias": "@{path.media}"},
+            "/paper": {"alias": "@{path.media}/other.txt"},
         },
     },
 }
@@ -284,6 +286,8 @@ def fill(shop):
     (shop / "static/letter.woff2").write_text("letters")
     (shop / "static/favicon.ico").write_text("icon")
     (shop / "static/.hidden").write_text("hidden")
+    (shop / "static/own.txt").symlink_to("favicon.ico")
+    (shop / "static/other.txt").symlink_to(shop / "secret.txt")
     for name in ("page.html", "picture.svg", "note.txt", "paper.pdf"):
         (shop / "shared/media" / name).write_text("<script>1</script>")
         (shop / "shared/private" / name).write_text("<script>2</script>")
@@ -291,3 +295,9 @@ def fill(shop):
         (shop / "shared" / folder / ".hidden.txt").write_text("hidden")
         (shop / "shared" / folder / "own.txt").symlink_to("note.txt")
         (shop / "shared" / folder / "other.txt").symlink_to(shop / "secret.txt")
+        (shop / "shared" / folder / "others").symlink_to(shop / "others")
+    (shop / "others").mkdir()
+    (shop / "others/note.txt").write_text("of another project")
+    if os.geteuid() == 0:
+        for path in (shop / "secret.txt", shop / "others", shop / "others/note.txt"):
+            os.chown(path, 1, 1)

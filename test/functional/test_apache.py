@@ -29,6 +29,7 @@ from test_nginx import (  # noqa: F401 - the tests are asked of Apache, by its o
     test_fonts_may_be_used_by_other_sites,
     test_hidden_files_are_refused,
     test_hosts_of_the_project,
+    test_links_to_files_of_others_are_refused,
     test_locations_of_the_pillar,
     test_missing_static_files_are_not_to_be_kept,
     test_no_path_leads_out_of_a_folder,

@@ -84,8 +84,6 @@ def site(minion_opts, tmp_path_factory):
     with running(minion_opts, root, PROJECT) as site:
         shop = root / "srv/shop"
         fill(shop)
-        if os.geteuid() == 0:
-            os.chown(shop / "secret.txt", 1, 1)
         yield site
 
 
@@ -280,9 +278,19 @@ def test_a_missing_upload_is_no_download(site):
 @pytest.mark.needs_root
 def test_links_to_files_of_others_are_refused(site):
     """A project cannot show by a link what only the web server and another one may read."""
-    for path in ("/media/", "/guard/"):
+    for path in ("/media/", "/papers/", "/static/"):
         assert site.ask(f"{path}own.txt").status == 200
         assert site.ask(f"{path}other.txt").status == 403
+    assert site.ask("/paper").status == 403
+    for path in ("/media/", "/papers/"):
+        assert site.ask(f"{path}others/note.txt").status == 403
+
+
+@pytest.mark.needs_root
+def test_links_among_private_uploads_are_no_way_out(site):
+    assert site.ask("/guard/own.txt").status == 200
+    for name in ("other.txt", "others/note.txt"):
+        assert site.ask(f"/guard/{name}").status == 403
 
 
 def test_private_uploads_are_the_application_s_to_hand_out(site):

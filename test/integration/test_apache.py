@@ -91,6 +91,28 @@ def test_releases_of_gunicorn_drop_no_request_and_reload_nothing(server, tmp_pat
     assert processes_of_apache(server) >= before
 
 
+def test_uwsgi_takes_over_and_a_rollback_goes_back_over_it(server):
+    """By HTTP behind Apache, so that neither is noticed and nothing is reloaded."""
+    before, gunicorn = processes_of_apache(server), server.live()
+    server.pillar(PILLAR % (SOURCE, "uwsgi"))
+    with no_failed_request(server):
+        server.apply()
+        uwsgi = server.live()
+        seen = whoami(server)
+        server.call("django.rollback", "guestbook")
+        assert server.live() == gunicorn
+        server.apply()
+        server.call("django.release_allow", "guestbook")
+        server.apply()
+        assert server.live() == uwsgi
+        server.pillar(PILLAR % (SOURCE, "gunicorn"))
+        server.apply()
+        assert server.live() == gunicorn
+    assert processes_of_apache(server) >= before
+    assert uwsgi != gunicorn
+    assert seen["remote_addr"] == seen["forwarded_for"] != "127.0.0.1"
+
+
 def assert_nothing_fails(server, folder, names):
     """No request fails while releases are made, and none is answered by a mixture of two."""
     with Crowd(server, folder, REQUESTS, leisure=10) as crowd:

@@ -1,4 +1,6 @@
-"""Which release is meant by the first characters of its id."""
+"""Which release is meant by the first characters of its id, and whether it can be reached."""
+
+import types
 
 import django_rollback
 import pytest
@@ -11,3 +13,29 @@ def test_what_salt_makes_of_a_command_line_is_understood(start):
     name = f"{start:f<12}-a358dfcfaa31"
     assert django_rollback._begins_with(name, yaml.safe_load(start))
     assert not django_rollback._begins_with("7" + name[1:], yaml.safe_load(start))
+
+
+@pytest.mark.parametrize(
+    ("front", "server", "live", "possible"),
+    [
+        ("nginx", "gunicorn", "http", {"http", "uwsgi", "mod_wsgi"}),
+        ("apache", "gunicorn", "http", {"http"}),
+        ("apache", "uwsgi", "http", {"http"}),
+        ("apache", "mod_wsgi", "mod_wsgi", {"http", "mod_wsgi"}),
+        ("apache", "mod_wsgi", "http", {"http", "mod_wsgi"}),
+        ("apache", "gunicorn", "mod_wsgi", {"http", "mod_wsgi"}),
+        ("apache", "gunicorn", "uwsgi", {"uwsgi"}),
+    ],
+)
+def test_a_front_door_must_be_able_to_reach_it(front, server, live, possible):
+    deployment = types.SimpleNamespace(
+        project={"web": {"server": front}, "app": {"server": server}},
+        layout=types.SimpleNamespace(live_instance=lambda: "live"),
+        protocol=lambda instance: live,
+    )
+    found = {
+        protocol
+        for protocol in ("http", "uwsgi", "mod_wsgi")
+        if django_rollback._is_spoken_with(deployment, protocol)
+    }
+    assert found == possible

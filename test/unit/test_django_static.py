@@ -36,6 +36,21 @@ def test_files_are_published_once(folders):
     assert django_static.unpublished(collected, published) == []
 
 
+def test_nothing_that_a_link_leads_to_is_published(folders, tmp_path):
+    """Root publishes what the project has collected: a link would show what only root may read."""
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret/key.css").write_text("key")
+    collected, published = folders
+    (collected / "key.css").symlink_to(tmp_path / "secret/key.css")
+    (collected / "secret").symlink_to(tmp_path / "secret")
+    os.mkfifo(collected / "pipe.css")
+    assert publish(*folders) == ["app/logo.png", "app/style.css", "small.css"]
+    for name in ("key.css", "secret/key.css"):  # one that was no link when it was looked at
+        with pytest.raises(OSError, match=name.partition("/")[0]):
+            django_static.publish(collected, published, [name])
+    assert publish(*folders) == [] and not (published / "key.css").exists()
+
+
 def test_manifest_stays_private(folders):
     publish(*folders)
     assert not (folders[1] / "staticfiles.json").exists()

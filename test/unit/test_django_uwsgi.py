@@ -67,7 +67,7 @@ def server(tmp_path):
 
 def test_command_line():
     app = {**APP, "max_requests": 1000, "options": ["--static-map=/x=@{path.project}/x"]}
-    assert django_uwsgi.argv(app, "shop.wsgi:application", NAMES) == [
+    assert django_uwsgi.argv(app, "shop.wsgi:application", NAMES, "nginx") == [
         "/srv/django/shop/venvs/v/bin/uwsgi",
         "--strict",
         "--master",
@@ -98,7 +98,8 @@ def test_command_line():
 
 
 def test_no_timeout_and_a_project_that_is_loaded_once():
-    words = django_uwsgi.argv({**APP, "timeout": 0, "preload": True}, "shop.wsgi:app", NAMES)
+    app = {**APP, "timeout": 0, "preload": True}
+    words = django_uwsgi.argv(app, "shop.wsgi:app", NAMES, "nginx")
     assert not [word for word in words if word.startswith(("--harakiri", "--lazy", "--max"))]
 
 
@@ -108,11 +109,19 @@ def test_no_more_may_wait_than_the_kernel_lets(tmp_path, monkeypatch, limit, wan
     if limit:
         (tmp_path / "somaxconn").write_text(limit)
     monkeypatch.setattr(django_uwsgi, "SOMAXCONN", tmp_path / "somaxconn")
-    assert f"--listen={wanted}" in django_uwsgi.argv(APP, "shop.wsgi:application", NAMES)
+    assert f"--listen={wanted}" in django_uwsgi.argv(APP, "shop.wsgi:application", NAMES, "nginx")
+
+
+def test_behind_apache_it_speaks_http():
+    words = django_uwsgi.argv(APP, "shop.wsgi:application", NAMES, "apache")
+    assert "--http-socket=/run/django/shop/web-i.sock" in words
+    assert "--route-run=addvar:REMOTE_ADDR=${HTTP_X_FORWARDED_FOR}" in words
+    assert not django_uwsgi.is_spoken({"command": words})
 
 
 def test_process_is_known_to_speak_it():
     project = {
+        "web": {"server": "nginx"},
         "name": "shop",
         "user": "shop",
         "app": {**APP, "server": "uwsgi", "module": "shop.wsgi", "environment": {}},
