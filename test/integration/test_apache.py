@@ -21,8 +21,9 @@ pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.proves(
         "front door",
-        "Apache before Gunicorn",
-        "releases under load, no request dropped, no reload",
+        "Apache before Gunicorn and uWSGI",
+        "releases of Gunicorn under load, from it to uWSGI, back by a rollback: no request dropped, "
+        "no reload",
         on=["Debian 12"],
     ),
     pytest.mark.proves(
