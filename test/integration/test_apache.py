@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.proves(
         "front door",
         "Apache before Gunicorn and uWSGI",
-        "releases of Gunicorn under load, from it to uWSGI, back by a rollback: no request dropped, "
+        "releases under load, from Gunicorn to uWSGI, back by a rollback: no request dropped, "
         "no reload",
         on=["Debian 12"],
     ),
