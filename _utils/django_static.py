@@ -3,8 +3,8 @@ Publish static files so that old and new pages both find theirs.
 
 A release collects into a folder of its own; publishing adds its files to the folder that the web
 server reads. Files of releases that are kept stay. Each file is put in place by a rename, never
-written over, so that no visitor reads half a file. What is collected is the project's, and root publishes
-it: only files, never what a link leads to.
+written over, so that no visitor reads half a file. What is collected is the project's, and root
+publishes it: only files, never what a link leads to.
 """
 
 import filecmp
