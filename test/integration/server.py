@@ -83,6 +83,12 @@ class Outcome:
         return "\n".join(lines)
 
 
+def documented(page, word):
+    """The block of a page of the documentation that has a word in it."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```", (ROOT / page).read_text(), re.S | re.M)
+    return next(block for block in blocks if word in block)
+
+
 class Server:
     """A host with the repository on it."""
 

@@ -2,12 +2,10 @@
 What a newcomer brings along: a project as startproject made it, a Python and keys of their own.
 """
 
-import re
-
 import pytest
 
 from .guestbook import ROOT as GUESTBOOK
-from .server import CHECKOUT, ROOT, SECRETS
+from .server import CHECKOUT, SECRETS, documented
 
 pytestmark = pytest.mark.proves(
     "one server",
@@ -53,12 +51,6 @@ django:
       health: {{path: /healthz/}}
       env: {{API_TOKEN_LENGTH: '1'}}
 """
-
-
-def documented(page, word):
-    """The block of a page of the documentation that has a word in it."""
-    blocks = re.findall(r"^```\w*\n(.*?)^```", (ROOT / page).read_text(), re.S | re.M)
-    return next(block for block in blocks if word in block)
 
 
 @pytest.fixture(scope="module")
