@@ -64,7 +64,11 @@ class Access:
 
     def read_file(self, url):
         """Text of a ``salt://`` file."""
-        path = self._salt["cp.cache_file"](url)
+        try:
+            path = self._salt["cp.cache_file"](url)
+        except OSError as error:
+            text = f"{url} cannot be copied to this host: {error.strerror or error}"
+            raise CommandExecutionError(text) from None
         if not path:
             raise CommandExecutionError(f"{url} is not on the file server")
         return pathlib.Path(path).read_text(encoding="utf-8")

@@ -58,7 +58,8 @@ def _doubts(facts):
     if facts.get("uploads_refused"):
         doubts.append(
             f"MEDIA_ROOT is {facts['uploads_refused']}, where the project may not write: no file"
-            " can be uploaded. The settings may take it from the variable MEDIA_ROOT."
+            " can be uploaded. The settings may take it from the variable MEDIA_ROOT, or the pillar"
+            " may put a link there (writable: [{path: media, link: media}])."
         )
     return tuple(doubts)
 

@@ -4,4 +4,9 @@ import sys
 
 from masterless.command import main
 
-sys.exit(main(sys.argv[1:]))
+try:
+    status = main(sys.argv[1:])
+finally:
+    # What a full disk does not take would be tried again at the end, and change the exit status.
+    sys.stdout = sys.stderr = None
+sys.exit(status)

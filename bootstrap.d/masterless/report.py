@@ -1,6 +1,8 @@
 """What is said at the end of a run."""
 
 import collections
+import errno
+import os
 
 from . import preflight, progress
 
@@ -91,8 +93,10 @@ def notes(groups):
     return [f"Note: {title}: {warning}" for title, warning in groups.warned]
 
 
-def advice(function):
+def advice(function, comment=""):
     """What to do about a step that failed."""
+    if os.strerror(errno.ENOSPC) in comment:
+        return "make room on this server's disk"
     return next(text for beginning, text in ADVICE if function.startswith(beginning))
 
 
@@ -105,7 +109,7 @@ def failures(groups, log):
             # What failed comes first, and what to know besides comes last.
             told = [told[0], "...", *told[1 - LINES_SHOWN :]]
         lines += ["", f"  {title} ({kind})", *(f"      {line}" for line in told)]
-        lines.append(f"    What to do: {advice(kind)}.")
+        lines.append(f"    What to do: {advice(kind, comment)}.")
     if len(groups.failed) > FAILURES_SHOWN:
         lines += ["", f"  and {len(groups.failed) - FAILURES_SHOWN} more, all of them in the log"]
     lines += ["", *notes(groups)] if groups.warned else []

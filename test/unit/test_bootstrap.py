@@ -389,6 +389,22 @@ def test_failures_come_with_advice_and_without_a_traceback():
     assert text.endswith("All details: /var/log/x")
 
 
+def test_a_full_disk_is_told_to_be_one_whatever_failed():
+    comment = "OSError: [Errno 28] No space left on device"
+    tag = "django_|-a_|-a_|-tool_installed"
+    text = "\n".join(report.failures(report.summary({tag: result(0, False, comment)}), "/x"))
+    assert "What to do: make room on this server's disk." in text
+
+
+def test_exit_status_is_true_where_nothing_more_can_be_written():
+    """As on a full disk, where Python itself would make it 120."""
+    with open("/dev/full", "w") as full:
+        argv = [sys.executable, ROOT / "bootstrap.d/run.py"]
+        for words, status in ((["--help"], 0), (["--none"], 2)):
+            done = subprocess.run([*argv, *words], stdout=full, stderr=full, env={})
+            assert done.returncode == status
+
+
 def test_of_a_long_failure_the_first_line_and_the_last_are_shown():
     comment = "\n".join(["It is not healthy.", *map(str, range(30)), "The old one serves on."])
     groups = report.summary({"django_|-a_|-a_|-release_live": result(0, False, comment)})

@@ -1,8 +1,20 @@
 """What execution modules share."""
 
+import errno
+import os
+
 import django_access
 import pytest
 from salt.exceptions import CommandExecutionError
+
+
+def test_a_file_that_finds_no_room_is_told():
+    def cache_file(url):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    access = django_access.Access({"cp.cache_file": cache_file}, {}, {}, {})
+    with pytest.raises(CommandExecutionError, match="salt://x .*: No space left on device"):
+        access.read_file("salt://x")
 
 
 @pytest.mark.parametrize("value", [3, "3"])
