@@ -1,5 +1,7 @@
 """The step that asks Django whether the new release is fit to go live."""
 
+import os
+
 import django_database
 from django_deployment import Outcome, StepError, unless_held
 
@@ -13,6 +15,9 @@ VENDORS = {"postgresql": "PostgreSQL", "mysql": "MySQL", "sqlite": "SQLite"}
 @unless_held
 def check(deployment):
     """Django's checks pass in the wanted instance, and its settings are fit to go live."""
+    missing = _missing_certificates(deployment)
+    if missing:
+        raise StepError("\n".join(missing))
     instance = deployment.instance
     if instance is None:
         return Outcome({"checked": "the new release"}, "The new release would be checked.")
@@ -43,6 +48,19 @@ def check(deployment):
     deployment.database = answer.get("applied")
     deployment.layout.save_instance_record(instance, facts=answer["inspect"])
     return Outcome(changes, f"Instance {instance} passes its checks.", _doubts(answer["inspect"]))
+
+
+def _missing_certificates(deployment):
+    """What the web server would miss once the release is live (list of str)."""
+    tls = deployment.project["web"]["tls"]
+    if not tls or "web" not in deployment.host["roles"]:
+        return []
+    rendered = {entry["path"] for entry in deployment.project["files"]}
+    return [
+        f"django:projects:{deployment.name}:web:tls:{key}: there is no file {tls[key]} on this host"
+        for key in ("certificate", "key")
+        if tls[key] not in rendered and not os.path.isfile(tls[key])
+    ]
 
 
 def _doubts(facts):

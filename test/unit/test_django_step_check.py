@@ -26,6 +26,8 @@ def deployment():
         return told
 
     made = types.SimpleNamespace(
+        name="shop",
+        host={"roles": ["app", "web"]},
         instance="a-b",
         hold=None,
         test=False,
@@ -45,6 +47,8 @@ def deployment():
             "migrate": {"enabled": True, "databases": ["default"], "after_switch": []},
             "databases": {"default": {"engine": "postgresql"}},
             "media": {"s3": {}},
+            "web": {"tls": None},
+            "files": [],
         },
     )
     return made
@@ -151,3 +155,20 @@ def test_uploads_that_stay_on_the_host_are_told_where_the_pillar_has_a_bucket(de
     deployment.told["inspect"]["uploads_on_disk"] = True
     deployment.project["media"] = {"s3": {"bucket": "b"}}
     assert "keep uploads on this host" in str(refusal(deployment))
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_certificates_are_there_before_anything_goes_live(deployment, tmp_path, test):
+    """A test says so too, also on a server where nothing is built yet."""
+    certificate, key = tmp_path / "shop.pem", tmp_path / "shop.key"
+    deployment.project["web"]["tls"] = {"certificate": str(certificate), "key": str(key)}
+    deployment.test, deployment.instance = test, None if test else "a-b"
+    told = str(refusal(deployment))
+    assert f"django:projects:shop:web:tls:certificate: there is no file {certificate}" in told
+    assert f"django:projects:shop:web:tls:key: there is no file {key}" in told
+    certificate.touch()
+    deployment.project["files"] = [{"path": str(key)}]  # which the pillar describes
+    assert django_step_check.check(deployment).changes
+    key.unlink(missing_ok=True)
+    deployment.project["files"], deployment.host["roles"] = [], ["app"]
+    assert django_step_check.check(deployment).comment
