@@ -488,29 +488,35 @@ def _climbing(project):
         yield f"processes:{name}:directory", process["directory"] or "."
 
 
+def _variables(key, environment):
+    """The places of :func:`_places` in environment variables."""
+    for name, value in environment.items():
+        yield f"{key}:{name}", value, False
+
+
 def _places(given):
     """Everything in a project's pillar that may have references: (key, value, is a command)."""
-    yield "env", given["env"], False
-    yield "app:env", given["app"]["env"], False
+    yield from _variables("env", given["env"])
+    yield from _variables("app:env", given["app"]["env"])
     yield "app:command", given["app"]["command"] or [], True
     yield "app:options", given["app"]["options"], True
-    yield "python:environment", given["python"]["environment"], False
+    yield from _variables("python:environment", given["python"]["environment"])
     yield "static:root", given["static"]["root"] or "", False
     yield "pythonpath", given["pythonpath"], False
     for file, entry in given["files"].items():
         yield f"files:{file}:content", entry["content"], False
     for index, step in enumerate(given["build"]):
         yield f"build:{index}:run", step["run"], True
-        yield f"build:{index}:env", step["env"], False
+        yield from _variables(f"build:{index}:env", step["env"])
     for index, task in enumerate(given["tasks"]):
         for key in ("command", "manage", "unless"):
             yield f"tasks:{index}:{key}", task[key] or [], True
-        yield f"tasks:{index}:env", task["env"], False
+        yield from _variables(f"tasks:{index}:env", task["env"])
     for kind in ("processes", "timers"):
         for name, entry in given[kind].items():
             for key in ("command", "manage"):
                 yield f"{kind}:{name}:{key}", entry[key] or [], True
-            yield f"{kind}:{name}:env", entry["env"], False
+            yield from _variables(f"{kind}:{name}:env", entry["env"])
     for name, entry in given["processes"].items():
         queue = django_queue.kind(entry)
         if queue:

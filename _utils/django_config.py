@@ -25,6 +25,7 @@ from collections.abc import Mapping
 import django_checks
 import django_facts
 import django_firewall
+import django_mistakes
 import django_project
 import django_project_broker
 import django_queue
@@ -104,6 +105,7 @@ def resolve(pillar, facts, parameters):
     errors += django_checks.pillar(fleet, hosts, host)
     errors += django_checks.system(projects, system)
     if errors:
+        errors += _mistakes_beside(errors, given, facts, parameters)
         return _nothing(host, errors)
     resolved = {
         name: django_project.resolve(name, projects[name], fleet, host, len(projects))
@@ -141,7 +143,7 @@ def _misplaced(pillar):
 
 
 def _mistakes_beside(errors, given, facts, parameters):
-    """Mistakes between the projects and sections of a pillar that have none of their own."""
+    """Mistakes in what a pillar has besides its wrong projects, and its wrong sections in those."""
 
     def is_well(path):
         return not any(error.startswith(f"{path}:") for error in errors)
@@ -157,9 +159,18 @@ def _mistakes_beside(errors, given, facts, parameters):
         for name, project in projects.items()
         if is_well(django_schema.join_path("django:projects", name))
     }
-    if not rest["projects"] or (rest == given):
-        return []
-    return resolve({"django": rest}, facts, parameters)["errors"]
+    found = []
+    if rest["projects"] and rest != given:
+        found += resolve({"django": rest}, facts, parameters)["errors"]
+    keys = parameters["schema"]["keys"]["projects"]["value"]["keys"]
+    for name in [name for name in projects if name not in rest["projects"]]:
+        wrong = django_mistakes.sections(name, errors)
+        alone = django_mistakes.without(projects[name], wrong, keys)
+        if alone:
+            pillar = {"django": {**rest, "projects": {name: alone}}}
+            more = resolve(pillar, facts, parameters)["errors"]
+            found += django_mistakes.worth_telling(name, wrong, more)
+    return [error for error in dict.fromkeys(found) if error not in errors]
 
 
 def public(config):

@@ -366,7 +366,7 @@ ONE_PROJECT = [
     ({"secrets": {"A": "**********"}}, "secrets:A: expected the secret itself, got the mask"),
     (
         {"env": {"A": "@{databse.url}"}},
-        "env: unknown reference @{databse.url} (did you mean @{data",
+        "env:A: unknown reference @{databse.url} (did you mean @{data",
     ),
     (
         {"files": {"a.py": {"content": {"A": ["@{x}"]}}}},
@@ -550,7 +550,7 @@ def test_all_messages_have_the_house_form(resolve):
         "shop": {"sorce": SOURCE, "domains": 3},
     }
     errors = resolve({"projects": projects, "hots": {}})["errors"]
-    assert len(errors) == 5
+    assert len(errors) == 6
     for text in errors:
         assert re.fullmatch(r"django(:[^\s:]+)+: [^\n]+", text), text
 
