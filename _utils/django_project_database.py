@@ -52,6 +52,18 @@ def has_remote_clients(fleet):
     )
 
 
+def servers(projects):
+    """How many kinds of database servers the formula looks after for these projects (int)."""
+    return len(
+        {
+            database["engine"]
+            for project in projects.values()
+            for database in project["databases"].values()
+            if database["managed"]
+        }
+    )
+
+
 def entries(project):
     """(key, alias, entry) of every database of a project's pillar."""
     yield "database", "default", project["database"]

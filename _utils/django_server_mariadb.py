@@ -37,7 +37,9 @@ def configuration(fleet, host, hosts, projects, system):
         projects, len(clients)
     )
     shared = set(host["roles"]) != {"database"}
-    share = django_tuning.memory_share(given["memory_share"], shared, 50, 90)
+    share = django_tuning.memory_share(
+        given["memory_share"], shared, 50, 90, django_project_database.servers(projects)
+    )
     settings = {
         "bind_address": host["address"] if is_remote else "127.0.0.1",
         "port": given["port"],

@@ -2,6 +2,7 @@
 
 import re
 
+import django_project_database
 import django_queue
 import django_tuning
 
@@ -50,7 +51,9 @@ def configuration(fleet, host, hosts, projects, system):
     version = given["version"] or system["postgresql"]["version"]
     limit = given["max_connections"] or connections(projects, len(clients))
     shared = set(host["roles"]) != {"database"}
-    share = django_tuning.memory_share(given["memory_share"], shared, 50, 90)
+    share = django_tuning.memory_share(
+        given["memory_share"], shared, 50, 90, django_project_database.servers(projects)
+    )
     settings = {
         "listen_addresses": ",".join(["localhost", host["address"]] if clients else ["localhost"]),
         "port": given["port"],

@@ -22,11 +22,14 @@ def workers(cores, memory, projects, shared):
     return max(2, min(2 * cores + 1, budget // WORKER_MEMORY))
 
 
-def memory_share(share, shared, low, high):
-    """Percent of memory for a server: the pillar's, else low beside other roles, else high."""
+def memory_share(share, shared, low, high, servers=1):
+    """
+    Percent of memory for a server: the pillar's, else low beside other roles, else high, which so
+    many ``servers`` of its kind have between them.
+    """
     if share is not None:
         return share
-    return low if shared else high
+    return (low if shared else high) // servers
 
 
 def postgresql(cores, memory, max_connections):

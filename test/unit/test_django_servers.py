@@ -98,6 +98,20 @@ def test_postgresql_memory_follows_the_machine_and_the_pillar_wins(resolve):
     assert given["effective_cache_size"] == "614MB"
 
 
+def test_postgresql_and_mariadb_on_one_host_have_their_memory_between_them(resolve):
+    one = {"source": SOURCE, "domains": ["one.test"]}
+    two = {"source": SOURCE, "domains": ["two.test"], "database": {"engine": "mysql"}}
+
+    def sizes(**projects):
+        config = resolve({"projects": projects}, mem_total=8192)
+        cache = config["postgresql"].get("settings", {}).get("effective_cache_size", "0MB")
+        pool = config["mariadb"].get("settings", {}).get("innodb_buffer_pool_size", "0M")
+        return int(cache[:-2]), int(pool[:-1])
+
+    (cache, _), (_, pool) = sizes(one=one), sizes(two=two)
+    assert sizes(one=one, two=two) == (cache // 2, pool // 2)
+
+
 def test_postgresql_memory_stays_within_what_there_is():
     for memory in (1024, 4096, 65536, 524288):
         for connections in (100, 500):
