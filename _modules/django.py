@@ -126,8 +126,10 @@ def keep_secrets(project, test=False):
             django_secrets.keep(folder, project, specs)
         except (OSError, ValueError) as error:
             raise CommandExecutionError(str(error)) from None
-    words = "would be generated" if test else "generated"
-    return {"changes": changes, "comment": f"{len(missing)} secrets {words}."}
+    words = "would be" if test else "are"
+    said = [f"{len(missing)} secrets {words} generated."] if missing else []
+    said += [f"The file of secrets {words} closed to all but root."] if "mode" in changes else []
+    return {"changes": changes, "comment": " ".join(said)}
 
 
 def ready_slots(project, test=False):

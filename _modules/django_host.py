@@ -175,6 +175,39 @@ _SERVERS = {
 }
 
 
+# Users
+
+
+def settle_number(user, number, test=False):
+    """
+    See to it that a system user and the group of its name, where they are there, have a number.
+
+    user
+        Name of the user.
+    number
+        Its number and that of the group (int).
+
+    Returns ``{"changes": {}, "comment": str}``. Raises CommandExecutionError where one has another
+    number: files would stay with the old one, and the project could not read them.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.settle_number shop 900
+    """
+    found = dict(zip(("user", "group"), _owner(user, user)))
+    wrong = {kind: has for kind, has in found.items() if has not in (None, number)}
+    if not wrong:
+        return {"changes": {}, "comment": f"Nothing of {user} has another number than {number}."}
+    told = " and ".join(f"the {kind} {user} has the number {has}" for kind, has in wrong.items())
+    raise CommandExecutionError(
+        f"On this host {told}, and not {number}. It is not changed, since files would stay with the"
+        f" old number: end what {user} runs, change it (usermod --uid, groupmod --gid, chown of its"
+        " files), and apply again."
+    )
+
+
 # Projects that left
 
 

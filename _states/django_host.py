@@ -45,6 +45,20 @@ def database_version_kept(name):
     return _apply(name, "django.keep_database_version")
 
 
+def number_settled(name, user, number):
+    """
+    A system user and its group that are there have this number; one that differs is not changed.
+
+    .. code-block:: yaml
+
+        "shop: number of its user is settled":
+          django.number_settled:
+            - user: shop
+            - number: 900
+    """
+    return _apply(name, "django.settle_number", user=user, number=number)
+
+
 def secret_file(name, source, project, context=None, user="root", group="root", mode="0640"):
     """
     A file made from a template and a project's secrets; its content is never shown.

@@ -150,8 +150,8 @@ def _commands(name, verb):
         fresh = [["systemctl", "daemon-reload"]] if stale else []
         return [*fresh, ["systemctl", verb, "--quiet", unit]]
     if verb == "enable":
-        # The first makes the links, the second mends links that were switched off.
-        return [["update-rc.d", name, "defaults"], ["update-rc.d", name, "enable"]]
+        # "defaults" does nothing while there are links, and "enable" fails where some are missing.
+        return [["update-rc.d", "-f", name, "remove"], ["update-rc.d", name, "defaults"]]
     if verb == "disable":
         return [["update-rc.d", name, "disable"]]
     return [[str(SCRIPTS / name), verb]]

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from .server import Browser
+from .server import PILLAR, Browser
 
 pytestmark = pytest.mark.proves(
     "faults", "drift", "predicted exactly, mended by one run", on=["Debian 12"]
@@ -249,6 +249,27 @@ def test_folders_that_the_project_could_change(site):
     )
     assert [site.mode(folder) for folder in folders] == ["750 root:guestbook"] * 3
     assert site.live() == (release, instance)
+
+
+def test_primary_group_that_was_changed(site):
+    before = site.run(["id", "guestbook"]).stdout
+    site.run(["usermod", "--gid", "nogroup", "guestbook"])
+    site.assert_mended("guestbook: system user is there")
+    assert site.run(["id", "guestbook"]).stdout == before
+
+
+def test_number_of_a_user_who_is_there_is_not_changed(site):
+    """Files would stay with the old one: that is told before anything changes."""
+    before, pillar = site.run(["id", "guestbook"]).stdout, site.host.read(PILLAR)
+    site.pillar(f"{pillar.rstrip()}\n      uid: 900\n")
+    for words in (["test=True"], []):
+        outcome = site.apply(*words, check=False)
+        told = outcome.comment("guestbook: number of its user is settled")
+        assert "has the number" in told and "and not 900" in told, outcome.told()
+        assert outcome.changed == [], outcome.told()
+    assert site.run(["id", "guestbook"]).stdout == before
+    site.pillar(pillar)
+    site.assert_settled()
 
 
 def test_service_that_may_not_start(site):

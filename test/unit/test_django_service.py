@@ -157,8 +157,8 @@ def test_a_failing_init_script_has_the_last_words(scripts):
 
 def test_links_of_runlevels(scripts):
     assert django_service._commands("x", "enable") == [
+        ["update-rc.d", "-f", "x", "remove"],
         ["update-rc.d", "x", "defaults"],
-        ["update-rc.d", "x", "enable"],
     ]
     assert django_service._commands("x", "disable") == [["update-rc.d", "x", "disable"]]
 

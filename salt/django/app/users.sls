@@ -9,16 +9,25 @@ include:
 {%- for name, project in django.projects.items() %}
 {%- if project.uid %}
 
+"{{ name }}: number of its user is settled":
+  django.number_settled:
+    - user: {{ project.user }}
+    - number: {{ project.uid }}
+    - require:
+      - django: the pillar is valid
+    - require_in:
+      - group: "{{ name }}: system group is there"
+{%- endif %}
+
 "{{ name }}: system group is there":
   group.present:
     - name: {{ project.group }}
     - system: True
+{%- if project.uid %}
     - gid: {{ project.uid }}
+{%- endif %}
     - require:
       - django: the pillar is valid
-    - require_in:
-      - user: "{{ name }}: system user is there"
-{%- endif %}
 
 "{{ name }}: system user is there":
   user.present:
@@ -26,14 +35,13 @@ include:
     - system: True
 {%- if project.uid %}
     - uid: {{ project.uid }}
-    - gid: {{ project.uid }}
-{%- else %}
-    - usergroup: True
 {%- endif %}
+    - gid: {{ project.uid or project.group }}
+    - allow_gid_change: True
     - home: {{ project.paths.cache }}
     - createhome: False
     - shell: /usr/sbin/nologin
     - require:
-      - django: the pillar is valid
+      - group: "{{ name }}: system group is there"
 {%- endfor %}
 {%- endif %}
