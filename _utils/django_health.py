@@ -12,6 +12,7 @@ HINTS = {
     400: " (does ALLOWED_HOSTS in the settings have it?)",
     404: " (health:path in the pillar says what to ask for)",
 }
+SETTLED_SECONDS = 10  # of an answer that does not change: it is that of a wrong address or setting
 NO_ANSWER = "no answer"  # how the reason begins when the process does not answer at all
 
 
@@ -88,7 +89,8 @@ def _get(address, path, headers, timeout):
 
 def wait(path, health, alive=lambda: None):
     """
-    Ask until healthy or until ``health['timeout']`` seconds have passed.
+    Ask until healthy or until ``health['timeout']`` seconds have passed. Answers that a start does
+    not explain, 400 and 404, are not waited for longer than SETTLED_SECONDS.
 
     alive
         Called between requests; returns a reason (str) when the process is dead and waiting is
@@ -96,15 +98,21 @@ def wait(path, health, alive=lambda: None):
 
     Returns None when healthy, else the last reason (str).
     """
-    deadline = time.monotonic() + health["timeout"]
+    began = time.monotonic()
+    deadline, settled, before = began + health["timeout"], began, None
     while True:
         left = deadline - time.monotonic()
         reason = ask(path, health, max(1, min(REQUEST_TIMEOUT, left)))
         if reason is None:
             return None
+        if reason != before:
+            settled, before = time.monotonic(), reason
         dead = alive()
         if dead:
             return dead
-        if time.monotonic() >= deadline:
-            return f"{reason} (waited {health['timeout']} s)"
+        end = deadline
+        if reason.endswith(tuple(HINTS.values())):
+            end = min(deadline, settled + SETTLED_SECONDS)
+        if time.monotonic() >= end:
+            return f"{reason} (waited {round(end - began, 1):g} s)"
         time.sleep(POLL_SECONDS)

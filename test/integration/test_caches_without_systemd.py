@@ -52,7 +52,11 @@ def test_what_was_stopped_is_started(server):
     for service in ("memcached-guestbook", "varnish-guestbook"):
         server.run(["service", service, "stop"])
         assert server.run(["service", service, "status"], check=False).returncode != 0
-    server.assert_mended("guestbook: Memcached runs", "guestbook: Varnish runs", exactly=False)
+    server.run("rm /etc/rc[2-5].d/S*supervisor")  # those that end it are still there
+    server.assert_mended(
+        "guestbook: Memcached runs", "guestbook: Varnish runs", "Supervisord runs", exactly=False
+    )
+    assert server.run("ls /etc/rc[2-5].d/S*supervisor").stdout.count("supervisor") == 4
     look(server)
     assert look(server)[1] == "hit"
 

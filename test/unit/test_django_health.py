@@ -90,6 +90,18 @@ def test_gives_up_after_its_time(server):
     assert time.monotonic() - start < 3
 
 
+@pytest.mark.parametrize("status", [400, 404])
+def test_an_answer_that_does_not_change_is_not_waited_for_all_the_time(server, monkeypatch, status):
+    monkeypatch.setattr(django_health, "SETTLED_SECONDS", 0.5)
+    server.answers = [503, 503, status]
+    start = time.monotonic()
+    reason = django_health.wait(server.path, {**HEALTH, "timeout": 60})
+    assert f"answered {status}, expected 200" in reason and "(waited " in reason
+    assert 0.5 <= time.monotonic() - start < 30
+    server.answers = [status, status, 503, 200]
+    assert django_health.wait(server.path, {**HEALTH, "timeout": 60}) is None
+
+
 def test_does_not_wait_for_the_dead(tmp_path):
     start = time.monotonic()
     reason = django_health.wait(tmp_path / "none.sock", HEALTH, alive=lambda: "it ended")
