@@ -15,6 +15,7 @@ import django_project_files
 import django_secrets
 import django_step_build
 import django_step_check
+import django_step_database
 import django_step_migrate
 import django_step_pages
 import django_step_processes
@@ -144,6 +145,19 @@ def ready_slots(project, test=False):
         salt-call django.ready_slots shop
     """
     return _access().step(project, django_step_switch.ready_slots, test)
+
+
+def reach_databases(project, test=False):
+    """
+    See that the servers of a project's external databases answer. Nothing is changed.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.reach_databases shop
+    """
+    return _access().step(project, django_step_database.reach, test)
 
 
 def fetch(project, test=False):

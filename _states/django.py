@@ -92,6 +92,19 @@ def slots_ready(name, project):
     return _apply(name, "django.ready_slots", project=project)
 
 
+def databases_reached(name, project):
+    """
+    The servers of the project's external databases answer.
+
+    .. code-block:: yaml
+
+        "shop: external databases answer":
+          django.databases_reached:
+            - project: shop
+    """
+    return _apply(name, "django.reach_databases", project=project)
+
+
 def source_fetched(name, project):
     """
     The source of the release that the pillar means is on this host.

@@ -15,6 +15,7 @@ import pwd
 from typing import NamedTuple
 
 import django_environment
+import django_external
 import django_hold
 import django_layout
 import django_mod_wsgi
@@ -416,7 +417,8 @@ class Deployment:
                 umask=0o027,
             )
         except django_tasks.TaskError as error:
-            text = self.redact(f"{failure}. {error}")
+            advice = django_external.advice(self.name, self.project, str(error))
+            text = self.redact(f"{failure}. {error}\n{advice}".rstrip())
             raise StepError(text, error.blames_project, error.answers) from None
 
     def environment_of(self, instance):

@@ -16,7 +16,8 @@ from .server import CHECKOUT, Browser, Server, put_checkout
 pytestmark = pytest.mark.proves(
     "database server",
     "an external PostgreSQL",
-    "only used, by TLS; a wrong password, a missing database and a server that is away are told",
+    "only used, by TLS; told with the pillar's key: a server that is away or says nothing, a strange "
+    "name or certificate, a wrong password, a missing database, missing rights",
     on=["Debian 12"],
 )
 
@@ -34,16 +35,20 @@ django:
         name: %s
         user: shop
         password: %s
-        options: {sslmode: require, connect_timeout: 5}
+        options: {connect_timeout: 5, %s}
 """
+REACHED = "guestbook: external databases answer"
 CHECKED = "guestbook: release is checked"
+MIGRATED = "guestbook: database is migrated"
+CERTIFICATE = "/etc/ssl/certs/ssl-cert-snakeoil.pem"
+KEY = "django:projects:guestbook:database"
 
 
 @pytest.fixture(scope="module")
 def provider():
     """A host with PostgreSQL as its operators left it: one database, reached by TLS only."""
     with boot("int-rds", image=ensure("bookworm-ready")) as host:
-        host.run("apt-get update -q && apt-get install -qy postgresql ssl-cert")
+        host.run("apt-get update -q && apt-get install -qy postgresql ssl-cert nftables")
         folder = "/etc/postgresql/15/main"
         host.write(f"{folder}/conf.d/own.conf", "listen_addresses = '*'\nssl = on\n", mode=0o644)
         host.run(f"echo 'hostssl all shop 0.0.0.0/0 scram-sha-256' >>{folder}/pg_hba.conf")
@@ -65,24 +70,24 @@ def server(provider):
         yield server
 
 
-def pillar(provider, name="shop", password=PASSWORD):
-    return PILLAR % (SOURCE, provider.host.address, name, password)
+def pillar(provider, host=None, name="shop", password=PASSWORD, options="sslmode: require"):
+    return PILLAR % (SOURCE, host or provider.host.address, name, password, options)
 
 
 @contextlib.contextmanager
-def refused(server, *words):
+def refused(server, state, *words):
     """
-    A run that fails with a comment of these words, after which the old instance serves as before;
-    what the body brings about comes first.
+    A run in which this state fails with a comment of these words, after which the old instance
+    serves as before; what the body brings about comes first.
     """
     before = server.live()
     yield
     with no_failed_request(server):
         outcome = server.apply(check=False)
-    assert outcome.failed[0] == CHECKED, outcome.told()
-    said = outcome.comment(CHECKED)
+    assert outcome.failed[0] == state, outcome.told()
+    said = outcome.comment(state)
     for word in words:
-        assert word in said
+        assert word in said, said
     assert "Traceback" not in said and PASSWORD not in outcome.output
     assert server.live() == before
 
@@ -106,13 +111,49 @@ def test_nothing_is_left_to_do(server):
 
 
 def test_wrong_password_is_told(server, provider):
-    with refused(server, "password authentication failed"):
+    with refused(server, CHECKED, "password authentication failed", f"{KEY}:password: "):
         server.pillar(pillar(provider, password="not-the-password-1"))
 
 
 def test_missing_database_is_told(server, provider):
-    with refused(server, 'database "shopp" does not exist'):
+    with refused(server, CHECKED, 'database "shopp" does not exist', f"{KEY}:name: "):
         server.pillar(pillar(provider, name="shopp"))
+
+
+def test_missing_rights_are_told(server, provider):
+    provider.psql("CREATE DATABASE shut")
+    with refused(server, MIGRATED, "permission denied for schema public", f"{KEY}:user: "):
+        server.pillar(pillar(provider, name="shut"))
+
+
+def test_certificate_is_verified_where_asked_for(server, provider):
+    """That of Debian's package ssl-cert is its own authority, and for the host's name."""
+    address = provider.host.address
+    server.host.write("/etc/ssl/provider.pem", provider.host.read(CERTIFICATE), mode=0o644)
+    verify = "sslmode: verify-full, sslrootcert: %s"
+    with refused(server, CHECKED, "certificate verify failed", f"{KEY}:options: "):
+        strange = "/etc/ssl/certs/ca-certificates.crt"
+        server.pillar(pillar(provider, options=verify % strange))
+    with refused(server, CHECKED, "does not match host name", f"{KEY}:host: "):
+        server.pillar(pillar(provider, options=verify % "/etc/ssl/provider.pem"))
+    name = provider.run(["hostname"]).stdout.strip()
+    with refused(server, REACHED, f"{KEY}:host: {name} is no name that this host can look up"):
+        server.pillar(pillar(provider, host=name, options=verify % "/etc/ssl/provider.pem"))
+    server.run(f"echo '{address} {name}' >>/etc/hosts")
+    server.apply()
+    assert Browser(server.host).get("/").status_code == 200
+    server.assert_settled()
+
+
+def test_server_that_says_nothing_is_told(server, provider):
+    drop = "table inet cut { chain i { type filter hook input priority 0; tcp dport 5432 drop; }; }"
+    provider.run(["nft", drop])
+    try:
+        with refused(server, REACHED, f"{KEY}:host: ", "does not answer at port 5432 within 5 s"):
+            server.pillar(pillar(provider))
+            server.host.write(f"{SOURCE}/silent.txt", "new")
+    finally:
+        provider.run("nft delete table inet cut")
 
 
 def test_server_that_is_away_is_told_and_makes_no_release_bad(server, provider):
@@ -120,12 +161,9 @@ def test_server_that_is_away_is_told_and_makes_no_release_bad(server, provider):
     server.pillar(pillar(provider))
     server.apply()
     provider.run("systemctl stop postgresql@15-main")
-    server.host.write(f"{SOURCE}/new.txt", "new")
+    with refused(server, REACHED, f"{KEY}:port: nobody listens", provider.host.address):
+        server.host.write(f"{SOURCE}/new.txt", "new")
     before = server.live()
-    outcome = server.apply(check=False)
-    assert "Connection refused" in outcome.comment(outcome.failed[0]), outcome.told()
-    assert provider.host.address in outcome.comment(outcome.failed[0])
-    assert server.live() == before
     provider.run("systemctl start postgresql@15-main")
     server.apply()
     assert server.live() != before

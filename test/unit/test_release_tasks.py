@@ -74,3 +74,20 @@ def test_failure_outside_of_the_project_is_told_in_a_sentence(tmp_path):
     assert told["error"] == "OperationalError: refused"
     assert told["passing"]
     assert "Traceback" not in lines
+
+
+@pytest.mark.parametrize(
+    "driver",
+    [
+        "class Denied(Exception):\n    sqlstate = '42501'\n\n\nraise Denied('no right')\n",
+        "raise Exception(1142, 'CREATE command denied')\n",
+    ],
+)
+def test_rights_that_somebody_has_to_grant_are_told_in_a_sentence(tmp_path, driver):
+    """As Django has it: the driver's error is the cause of one of its own."""
+    lines = "".join(f"    {line}\n" for line in driver.splitlines())
+    raised = f"try:\n{lines}except Exception as e:\n    raise LookupError('no table') from e\n"
+    told, lines = answer(tmp_path, raised)
+    assert told["error"] == "LookupError: no table"
+    assert told["passing"]
+    assert "Traceback" not in lines

@@ -95,6 +95,18 @@ include:
       - django: "{{ name }}: source is fetched"
 {%- endif %}
 
+{%- if project.databases.values() | selectattr('host', 'defined') | rejectattr('managed') | list %}
+
+"{{ name }}: external databases answer":
+  django.databases_reached:
+    - project: {{ name }}
+    - require:
+      - file: "{{ name }}: directories are there"
+      - user: "{{ name }}: system user is there"
+    - require_in:
+      - django: "{{ name }}: source is fetched"
+{%- endif %}
+
 "{{ name }}: source is fetched":
   django.source_fetched:
     - project: {{ name }}

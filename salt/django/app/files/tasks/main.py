@@ -20,11 +20,15 @@ import sys
 import traceback
 
 WITHOUT_APPLICATIONS = ("applied",)
+# What a database says of rights that somebody has to grant: PostgreSQL's and MySQL's codes.
+LACKS_RIGHTS = ("42501", 1044, 1142)
 
 
 def _may_pass(error):
     """Whether the cause lies outside of the project: a database, the network, the disk."""
     while error is not None:
+        if _code(error) in LACKS_RIGHTS:
+            return True
         if type(error).__name__ in ("OperationalError", "InterfaceError"):
             return True
         if isinstance(error, (ConnectionError, TimeoutError, MemoryError)):
@@ -33,6 +37,12 @@ def _may_pass(error):
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def _code(error):
+    """The code of a database's error as its driver has it, or None."""
+    first = error.args[0] if error.args and isinstance(error.args[0], int) else None
+    return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or first
 
 
 def _useful(frames):
