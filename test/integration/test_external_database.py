@@ -16,8 +16,8 @@ from .server import CHECKOUT, Browser, Server, put_checkout
 pytestmark = pytest.mark.proves(
     "database server",
     "an external PostgreSQL",
-    "only used, by TLS; told with the pillar's key: a server that is away or says nothing, a strange "
-    "name or certificate, a wrong password, a missing database, missing rights",
+    "only used, by TLS; told with the pillar's key: a server that is away or says nothing, a wrong "
+    "name, certificate or password, a missing database, missing rights",
     on=["Debian 12"],
 )
 
