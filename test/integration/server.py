@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 CHECKOUT = "/root/django-formula"
 PILLAR = "/etc/django-formula/pillar/site.sls"
 SECRETS = "/etc/django-formula/secrets"
+CHANGED = re.compile(r"^ *\d+/\d+  changed +(\S.*?)  \d", re.M)  # as ./bootstrap tells it
 TOKEN = re.compile(r'name="?csrfmiddlewaretoken"?[^>]*? value="?(\w+)')
 
 
@@ -103,6 +104,16 @@ class Server:
             words = ["/root/my-pillar.sls", *words]
         argv = ["sh", "-c", f'cd {CHECKOUT} && exec ./bootstrap "$@"', "bootstrap", *words]
         return self.host.run(argv, check=check, timeout=timeout)
+
+    def bootstrap_as_predicted(self, pillar):
+        """What ./bootstrap changes (list of titles), which is what ``--test`` said before."""
+        said = self.bootstrap("--test", pillar=pillar).stdout.splitlines()
+        predicted = [line for line in said if line.startswith("  ") and ": " in line]
+        made = CHANGED.findall(self.bootstrap(pillar=pillar).stdout)
+        for title in made:
+            assert any(line.startswith(f"  {title}: ") for line in predicted), title
+        assert len(made) == len(predicted), predicted
+        return made
 
     def apply(self, *words, check=True, cwd="/", timeout=900):
         """Run ``salt-call state.apply``; with ``check`` it must end well."""
