@@ -8,6 +8,7 @@ import pathlib
 
 import django_config
 import django_deployment
+import django_embedded
 import django_failure
 import django_lock
 import django_managers
@@ -89,7 +90,10 @@ class Access:
                 self.valid()["host"],
                 self.secrets(name),
                 django_managers.Managers(
-                    chosen, *managers.values(), slots=django_slots.Manager(project)
+                    chosen,
+                    *managers.values(),
+                    slots=django_slots.Manager(project),
+                    embedded=django_embedded.Manager(project),
                 ),
                 self.read_file,
                 declared,

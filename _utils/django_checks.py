@@ -87,7 +87,8 @@ def pillar(fleet, hosts, host):
     ):
         for name, project in projects.items():
             messages += [_message(name, key, text) for key, text in check(name, project)]
-    for check in (django_checks_files.files, *django_checks_fleet.BETWEEN_PROJECTS):
+    between = (django_checks_files.files, django_checks_apache.alone)
+    for check in (*between, *django_checks_fleet.BETWEEN_PROJECTS):
         messages += [_message(*found) for found in check(projects)]
     messages += [
         _message(*found)
@@ -201,6 +202,8 @@ def app(name, project):
         yield from _uwsgi(project)
     if given["server"] == "mod_wsgi":
         yield from django_checks_apache.mod_wsgi(project)
+    elif given["mode"] == "embedded":
+        yield "app:mode", "expected daemon; only server: mod_wsgi has another"
     own = {"uwsgi": UWSGI_OPTION, "mod_wsgi": django_checks_apache.OWN_OPTION}.get(
         given["server"], OWN_OPTION
     )

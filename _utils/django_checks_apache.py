@@ -2,6 +2,8 @@
 
 import re
 
+import django_mod_wsgi
+
 # An option of WSGIDaemonProcess, and those that the formula works out.
 _WORD = re.compile(r"[a-z]+(-[a-z]+)*=[A-Za-z0-9._:/,-]+")
 OWN_OPTION = re.compile(
@@ -28,10 +30,41 @@ def mod_wsgi(project):
         if entry["application"] and entry["read_timeout"]:
             key = f"web:locations:{location}:read_timeout"
             yield key, "expected only for another server than mod_wsgi (see web:read_timeout)"
+    if app["mode"] == "embedded":
+        yield from _embedded(project)
     for index, option in enumerate(app["options"]):
         if not _WORD.fullmatch(option):
             text = "expected an option of WSGIDaemonProcess without a reference, such as"
             yield f"app:options:{index}", f"{text} queue-timeout=30"
+
+
+def _embedded(project):
+    """What there is not in Apache's own processes."""
+    text = "expected nothing with mode: embedded, where the project has the rights of www-data"
+    for key in ("user", "uid"):
+        if project[key]:
+            yield key, text
+    text = "expected nothing with mode: embedded, where Apache's own processes run the project"
+    for key, instead in (
+        ("workers", "apache:max_request_workers"),
+        ("max_requests", "apache:settings:MaxConnectionsPerChild"),
+        ("options", "apache:settings"),
+    ):
+        if project["app"][key]:
+            yield f"app:{key}", f"{text} (see django:{instead})"
+
+
+def alone(projects):
+    """A project in Apache's own processes is the only one of its hosts."""
+    for name, project in projects.items():
+        others = ", ".join(sorted({*projects} - {name}))
+        if others and django_mod_wsgi.embeds(project["app"]):
+            yield (
+                name,
+                "app:mode",
+                f"expected daemon beside other projects ({others}): WSGIPythonHome is one for the"
+                " whole Apache, whose processes would have the rights to what belongs to them",
+            )
 
 
 def interpreters(projects, version):

@@ -157,7 +157,11 @@ class Deployment:
     def health_of(self, instance):
         """How an instance is asked for its health (dict), see :func:`django_health.ask`."""
         health = {**self.project["health"], "protocol": self.protocol(instance)}
-        if health["protocol"] == "mod_wsgi":
+        if health["protocol"] == "embedded":
+            own = self.manager.embedded.port_of(instance)
+            health["protocol"], health["site"] = "mod_wsgi", f"e.{self.name}.invalid"
+            health["port"] = own or self.project["web"]["probe_port"]
+        elif health["protocol"] == "mod_wsgi":
             health["site"] = f"{self.manager.slots.slot_of(instance)}.{self.name}.invalid"
             health["port"] = self.project["web"]["probe_port"]
         return health
@@ -166,17 +170,28 @@ class Deployment:
         """Where the live link leads (str) when an instance serves: its socket, or its slot."""
         if self.protocol(instance) == "mod_wsgi":
             return f"slots/{self.manager.slots.slot_of(instance)}"
+        if self.protocol(instance) == "embedded":
+            return f"instances/{instance}"
         return str(self.layout.instance_socket(instance))
 
     def protocol(self, instance):
         """
-        What an instance's web process speaks (str), http, uwsgi or mod_wsgi: as it was configured;
-        as the pillar has it without an instance, or before.
+        What an instance's web process speaks (str), http or uwsgi, or where in Apache it is,
+        mod_wsgi (a slot) or embedded: as it was configured; as the pillar has it without an
+        instance, or before.
         """
         record = self.layout.instance_record(instance) if instance else {}
         web = record.get("definitions", {}).get("web")
-        for name, product in (("uwsgi", django_uwsgi), ("mod_wsgi", django_mod_wsgi)):
-            if product.is_spoken(web) if web else self.project["app"]["server"] == name:
+        if not web:
+            app = self.project["app"]
+            inside = "embedded" if django_mod_wsgi.embeds(app) else "mod_wsgi"
+            return {"uwsgi": "uwsgi", "mod_wsgi": inside}.get(app["server"], "http")
+        for name, speaks in (
+            ("uwsgi", django_uwsgi.is_spoken),
+            ("mod_wsgi", django_mod_wsgi.is_spoken),
+            ("embedded", django_mod_wsgi.is_embedded),
+        ):
+            if speaks(web):
                 return name
         return "http"
 
@@ -220,9 +235,16 @@ class Deployment:
                 "files": self.files("release", self.names_of("", "")),
                 "links": self.project["links"],
                 "static": self.project["static"],
+                **self.readers,
             },
             self.key,
         )
+
+    @property
+    def readers(self):
+        """The group (dict) that can read releases, where it is not the project's own by name."""
+        group = self.project["group"]
+        return {} if group == self.name else {"group": group}
 
     @property
     def release_id(self):

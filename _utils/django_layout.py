@@ -143,6 +143,23 @@ def give(path, uid, gid):
             os.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
 
 
+def hand_over(path, old, new):
+    """
+    Give all in a tree that a user had to another; a link itself, never what it points to.
+
+    old, new
+        Numbers (int, int) of user and group; a group that is not the old one's stays, and with None
+        as the old one's all of them do.
+    """
+    for _, folders, names, folder in os.fwalk(path):
+        for name in [".", *folders, *names]:
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            uid = new[0] if status.st_uid == old[0] else -1
+            gid = new[1] if status.st_gid == old[1] else -1
+            if (uid, gid) != (-1, -1):
+                os.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
+
+
 def seal(path, gid):
     """
     Give a tree to root and the project's group: the project can read it and not change it, nobody
@@ -221,6 +238,7 @@ class Layout:
             "http": pathlib.Path(paths["socket"]),
             "uwsgi": pathlib.Path(paths["uwsgi_socket"]),
             "mod_wsgi": pathlib.Path(paths["slot"]),
+            "embedded": pathlib.Path(paths["embedded"]),
         }
         self.run = pathlib.Path(paths["run"])
         self.log = pathlib.Path(paths["log"])
@@ -234,6 +252,7 @@ class Layout:
         self.names = self.root / "names.json"  # only root can read it
         self.cdn = self.root / "cdn.json"
         self.pages = self.root / "pages.json"
+        self.owner = self.root / "owner.json"
 
     def release(self, release_id):
         """Folder of a release."""

@@ -11,15 +11,15 @@ class Managers:
     """
     A chosen process manager, others, and Apache, which runs what is defined for it.
 
-    chosen, *others, slots
+    chosen, *others, slots, embedded
         Adapters: :class:`django_systemd.Manager`, :class:`django_supervisor_manager.Manager`;
-        :class:`django_slots.Manager`.
+        :class:`django_slots.Manager`; :class:`django_embedded.Manager`.
     """
 
-    def __init__(self, chosen, *others, slots):
+    def __init__(self, chosen, *others, slots, embedded):
         self._chosen = chosen
-        self._others = (*others, slots)
-        self.slots = slots
+        self._others = (*others, slots, embedded)
+        self.slots, self.embedded = slots, embedded
         self.kind = chosen.kind
 
     @property
@@ -43,8 +43,13 @@ class Managers:
 
     def failure(self, name):
         """Why a program is not running (str), or None when it runs."""
-        owner = self.slots if name in self.slots.programs() else self._chosen
-        return owner.failure(name)
+        inside = [each for each in (self.slots, self.embedded) if name in each.programs()]
+        return (inside or [self._chosen])[0].failure(name)
+
+    def activate(self, name, definition):
+        """Let a program that was started and is healthy serve, where no link makes it serve."""
+        if django_mod_wsgi.is_embedded(definition):
+            self.embedded.activate(name)
 
     def programs(self):
         """Programs of the project in all managers: ``{name: {running, state, pid, leaving}}``."""
@@ -66,6 +71,8 @@ class Managers:
         self._owner(name).discard(name)
 
     def _of(self, definition):
+        if django_mod_wsgi.is_embedded(definition):
+            return self.embedded
         return self.slots if django_mod_wsgi.is_spoken(definition) else self._chosen
 
     def _owner(self, name):

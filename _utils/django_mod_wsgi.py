@@ -10,6 +10,8 @@ SLOTS = ("a", "b")
 ENTRY = "entry.json"  # in a slot's folder: what its processes are to run; without it, nothing
 MARK = "slot-"  # beginning of the name of the file by which Apache knows a slot's folder
 IDLE_VENV = "/opt/django-formula/uv"  # any environment will do for processes that run nothing
+SCRIPT = "/usr/local/lib/django-formula/mod-wsgi.py"  # the entry point
+EMBEDDED_USER = "www-data"  # whose rights a project has in Apache's own processes
 LOG = "/var/log/apache2/{}.error.log"  # where Apache writes what a project's processes say
 QUEUE_SECONDS = 45  # that a request waits for a thread
 START_SECONDS = 15  # that Apache tries to reach processes which are just being exchanged
@@ -83,5 +85,15 @@ def entry(project, module, settings, names, environment):
 
 
 def is_spoken(definition):
-    """Whether the process that ``definition`` describes is one of Apache's own."""
+    """Whether the process that ``definition`` describes is one of a slot."""
     return "mod_wsgi" in definition
+
+
+def is_embedded(definition):
+    """Whether ``definition`` describes what Apache runs in its own processes."""
+    return "embedded" in definition
+
+
+def embeds(app):
+    """Whether a project, by its ``app`` settings, runs in Apache's own processes."""
+    return app["server"] == "mod_wsgi" and app["mode"] == "embedded"

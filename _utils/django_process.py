@@ -186,7 +186,9 @@ def _web(project, record, names, folder):
     if app["server"] == "mod_wsgi":
         settings = project["settings"] or record.get("settings") or ""
         return {
-            "mod_wsgi": django_mod_wsgi.entry(project, module, settings, names, environment),
+            "embedded" if django_mod_wsgi.embeds(app) else "mod_wsgi": django_mod_wsgi.entry(
+                project, module, settings, names, environment
+            ),
             "stopwaitsecs": stop,
             "stdout_logfile": django_mod_wsgi.LOG.format(project["name"]),
         }

@@ -2,6 +2,7 @@
 
 import re
 
+import django_mod_wsgi
 import django_project_broker
 import django_project_cache
 import django_project_database
@@ -50,6 +51,9 @@ def resolve(name, given, fleet, host, count):
     if given["media"]["mount"]:
         paths.update({key: f"{paths['share']}/{key}" for key in ("media", "private")})
     source = _source(given["source"])
+    user = given["user"] or name
+    if django_mod_wsgi.embeds(given["app"]):
+        user = django_mod_wsgi.EMBEDDED_USER
     front = fleet[django_server_apache.front(given)]
     site = _site(given, front, host)
     databases = {}
@@ -57,8 +61,8 @@ def resolve(name, given, fleet, host, count):
         databases[alias] = django_project_database.resolve(name, alias, entry, fleet, host, paths)
     project = {
         "name": name,
-        "user": given["user"] or name,
-        "group": given["user"] or name,
+        "user": user,
+        "group": user,
         "uid": given["uid"],
         "process_manager": given["process_manager"] or fleet["process_manager"],
         "paths": paths,
@@ -95,6 +99,8 @@ def resolve(name, given, fleet, host, count):
         "logs": given["logs"],
         "files": _files(given["files"]),
     }
+    if django_mod_wsgi.embeds(given["app"]):
+        project["app"].update(django_server_apache.sizes(fleet["apache"], host, True))
     project["writable"], project["links"] = _writable(given, paths, databases)
     project["aws"] = bool(project["media"]["s3"] or project["cdn"].get("distribution"))
     project["health"] = _health(given, site)
@@ -130,6 +136,7 @@ def project_paths(name):
         "socket": f"{root}/web.sock",
         "uwsgi_socket": f"{root}/web.uwsgi",
         "slot": f"{root}/web.slot",
+        "embedded": f"{root}/web.embedded",
         "slots": f"{root}/slots",
         "run": f"{PATHS['run']}/{name}",
         "log": f"{PATHS['log']}/{name}",

@@ -55,7 +55,7 @@ def choose(deployment, wanted=None):
     if not _is_spoken_with(deployment, deployment.protocol(others[0])):
         raise StepError(
             f"Apache does not speak with instance {others[0]} as it is configured now, since its "
-            "app:server or its front door is another. Nothing was changed; put those and the "
+            "app:server, app:mode or front door is another. Nothing was changed; put those and the "
             "source of old into the pillar and apply it"
         )
     return others[0]
@@ -63,11 +63,13 @@ def choose(deployment, wanted=None):
 
 def _is_spoken_with(deployment, protocol):
     """Whether the front door, as it is configured, can pass requests to a process by a protocol."""
+    live = deployment.protocol(deployment.layout.live_instance())
+    if "embedded" in (live, protocol):  # of another user than all others
+        return live == protocol
     if deployment.project["web"]["server"] != "apache":
         return True
-    live = deployment.protocol(deployment.layout.live_instance())
     # An instance from before Apache was the front door may speak uWSGI's protocol, and all do then.
-    also = set() if live == "uwsgi" else {"http", deployment.project["app"]["server"]} - {"uwsgi"}
+    also = set() if live == "uwsgi" else {"http", deployment.protocol(None)} - {"uwsgi"}
     return protocol in {live} | also
 
 

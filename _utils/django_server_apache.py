@@ -4,6 +4,7 @@ import django_mod_wsgi
 import django_tuning
 
 THREADS = 64  # of a process
+EMBEDDED_WORKERS = 128  # requests at a time where a project runs in Apache's own processes
 NEEDING_RESTART = ("ServerLimit", "ThreadLimit")
 SPARE_PROCESSES = 4  # room for old processes that finish their requests after a reload
 
@@ -14,11 +15,25 @@ def front(project):
     return project["web"]["server"] or ("apache" if is_inside else "nginx")
 
 
+def sizes(given, host, embeds):
+    """
+    How many processes of how many threads (dict) work on requests.
+
+    given
+        The pillar's part.
+    embeds
+        Whether a project runs in them, so that each thread may need memory and a database for it.
+    """
+    usual = EMBEDDED_WORKERS if embeds else django_tuning.request_workers(host["memory"])
+    workers = given["max_request_workers"] or usual
+    return {"workers": -(-workers // THREADS), "threads": THREADS}
+
+
 def configuration(fleet, host, projects, system):
     """What Apache's files say (dict). system: data of the operating system."""
     given = fleet["apache"]
-    workers = given["max_request_workers"] or django_tuning.request_workers(host["memory"])
-    processes = -(-workers // THREADS)
+    embeds = any(django_mod_wsgi.embeds(project["app"]) for project in projects.values())
+    processes = sizes(given, host, embeds)["workers"]
     settings = {
         "ThreadLimit": THREADS,
         "ThreadsPerChild": THREADS,
@@ -47,6 +62,8 @@ def configuration(fleet, host, projects, system):
 
 def _daemons(project):
     """Groups of processes that a project has in Apache while it runs by mod_wsgi, by slot."""
+    if django_mod_wsgi.embeds(project["app"]):
+        return {}
     return {slot: " ".join(django_mod_wsgi.daemon(project, slot)) for slot in django_mod_wsgi.SLOTS}
 
 

@@ -2,8 +2,10 @@
 Steps from a source to a release: fetch it, give it its packages, build it, write its configuration.
 """
 
+import contextlib
 import os
 import pathlib
+import pwd
 import re
 import shutil
 import time
@@ -12,6 +14,7 @@ import django_environment
 import django_host_files
 import django_layout
 import django_live
+import django_mod_wsgi
 import django_process
 import django_references
 import django_running
@@ -30,6 +33,7 @@ def fetch(deployment):
     """The source of the wanted release lies in its folder."""
     if not deployment.test:
         deployment.layout.save_naming_key(deployment.key)
+        _follow_user(deployment)
     if deployment.is_damaged:
         deployment.replace_damaged()
     release_id = deployment.release_id
@@ -217,6 +221,28 @@ def _closed(deployment, folder, comment):
     return Outcome({str(folder): differing}, f"{comment} The {words} put right.")
 
 
+def _follow_user(deployment):
+    """Give what the project has written to its user, when that was another until now."""
+    layout = deployment.layout
+    before = django_layout.read_json(layout.owner).get("user", deployment.name)
+    if before == deployment.user and layout.owner.exists():
+        return
+    if before != deployment.user:
+        with contextlib.suppress(KeyError):  # there is no such user, so nothing is theirs
+            account = pwd.getpwnam(before)
+            # What the web server may read has its group in any case, and keeps it.
+            is_own = before != django_mod_wsgi.EMBEDDED_USER
+            old, new = (
+                (account.pw_uid, account.pw_gid if is_own else None),
+                (deployment.uid, deployment.gid),
+            )
+            for key in ("cache", "shared", "media", "private"):
+                folder = deployment.project["paths"][key]
+                if os.path.isdir(folder):
+                    django_layout.hand_over(folder, old, new)
+    django_layout.write_json(layout.owner, {"user": deployment.user})
+
+
 def _describe_revision(deployment):
     source = deployment.project["source"]
     if source["kind"] == "pypi":
@@ -226,13 +252,14 @@ def _describe_revision(deployment):
 
 
 def _venv_inputs(deployment):
-    return django_venv.inputs(
+    inputs = django_venv.inputs(
         deployment.project["python"],
         deployment.source,
         deployment.interpreter(),
         deployment.revision,
         _own_package(deployment),
     )
+    return {**inputs, **deployment.readers}
 
 
 def _own_package(deployment):

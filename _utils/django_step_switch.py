@@ -56,6 +56,7 @@ def go_live(deployment):
         _start(deployment, instance, name, definition)
     elif problem:
         _await(deployment, instance, name, definition, restart="restarted" in changes)
+    deployment.manager.activate(name, definition)
     for link, target in links(deployment, instance):
         if target:
             django_layout.point(link, target)

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 
+import django_embedded
 import pytest
 from front import (
     MEAN,
@@ -221,11 +222,31 @@ INSIDE = {
     "plain": {},
     "behind a proxy": {"web": {"https": True, "trusted_proxies": ["10.0.0.5"]}},
     "tls": {"web": {"tls": True}},
+    "embedded": {"app": {"mode": "embedded"}, "web": {"https": True}},
     "limits": {
         "app": {"options": ["eviction-timeout=10"], "max_requests": 1000, "timeout": "0s"},
         "web": {"locations": {"/big/": {"application": True, "max_body_size": "1G"}}},
     },
 }
+
+
+def test_a_private_apache_accepts_its_configuration(tmp_path):
+    """The modules of the system, and directives that this mod_wsgi has."""
+    project = {
+        "name": "shop",
+        "user": "www-data",
+        "group": "www-data",
+        "health": {"host": "shop.test", "scheme": "https"},
+    }
+    text = django_embedded.private_configuration(
+        project, tmp_path, tmp_path / "python", free_port()
+    )
+    text = text.replace("/var/log/apache2", str(tmp_path)).replace("/etc/apache2", str(tmp_path))
+    (tmp_path / "apache2.conf").write_text(text)
+    done = subprocess.run(
+        [APACHE, "-t", "-f", tmp_path / "apache2.conf"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("case", INSIDE)
@@ -236,7 +257,11 @@ def test_apache_accepts_a_site_inside_of_it(minion_opts, tmp_path, case):
         project["web"] = {"tls": {**certificate(tmp_path), "redirect": False}}
     files, *_ = render(minion_opts, {"shop-2": project})
     site = files["/etc/apache2/django.d/shop-2.conf"]
-    assert site.count("WSGIDaemonProcess shop-2.a ") == site.count("WSGIDaemonProcess") - 1 == 1
+    if case == "embedded":
+        files["/etc/apache2/embedded.conf"] = django_embedded.configuration("shop-2", tmp_path)
+        assert "WSGIDaemonProcess" not in site
+    else:
+        assert site.count("WSGIDaemonProcess shop-2.a ") == site.count("WSGIDaemonProcess") - 1 == 1
     # The project's user is there on a host; here it is whoever runs the tests.
     own = pwd.getpwuid(os.geteuid()).pw_name if os.geteuid() else "www-data"
     site = site.replace("user=shop-2 group=shop-2", f"user={own} group={own}")

@@ -49,6 +49,15 @@ PILLARS = {
             }
         }
     },
+    "embedded": {
+        "projects": {
+            "shop": {
+                "source": {"path": "/srv/src"},
+                "secrets": {"PAYMENT_TOKEN": CANARY},
+                "app": {"server": "mod_wsgi", "mode": "embedded"},
+            }
+        }
+    },
     "full": {
         "firewall": {"ssh": {"from": ["192.0.2.0/24"]}, "allow": [{"port": 9100}]},
         "nginx": {"settings": {"keepalive_timeout": "30s", "worker_priority": -2}},

@@ -29,6 +29,13 @@ pytestmark = [
         "five releases under load, no request dropped; refused ones, rollback, killed runs, a boot",
         on=["Debian 12", "Debian 13 without systemd"],
     ),
+    pytest.mark.proves(
+        "application server",
+        "mod_wsgi embedded in Apache's own processes",
+        "five releases under load, each a graceful restart, no request dropped; refused ones, "
+        "rollback, a killed run, a boot, from and to Gunicorn",
+        on=["Debian 12"],
+    ),
 ]
 PILLAR = """\
 django:
@@ -224,6 +231,92 @@ def test_gunicorn_takes_over_again(server):
     assert whoami(server)["release"] == server.live()[0]
     assert "WSGIDaemonProcess" not in server.host.read("/etc/apache2/django.d/guestbook.conf")
     server.assert_settled()
+
+
+# In Apache's own processes
+
+EMBEDDED = (PILLAR % (SOURCE, "mod_wsgi")).replace("workers: 2, threads: 8", "mode: embedded")
+
+
+def test_embedded_takes_over(server):
+    server.pillar(EMBEDDED)
+    predicted = server.predict()
+    made = server.apply()
+    assert predicted.changed == made.changed
+    server.assert_settled()
+    seen, live = whoami(server), server.live()
+    assert seen["user"] == "www-data" and seen["settings_module"] == "config.settings"
+    assert seen["python_prefix"] == f"{ROOT}/instances/{live[1]}/python"
+    assert seen["remote_addr"] == seen["forwarded_for"] != "127.0.0.1"
+    assert server.call("django.health", "guestbook") == {"healthy": True, "problem": None}
+    assert server.mode(f"{ROOT}/instances/{live[1]}/environment") == "400 www-data:www-data"
+    key = server.secret("guestbook", "SECRET_KEY")
+    assert server.run(["grep", "-rlF", key, "/etc/apache2"], check=False).returncode == 1
+    assert private_apaches(server) == ""
+
+
+def private_apaches(server):
+    return server.run(["pgrep", "-f", "/run/django-formula/embedded"], check=False).stdout
+
+
+def test_embedded_releases_drop_no_request(server, tmp_path):
+    """Each is a graceful restart: connections that wait for their next request are closed."""
+    assert_nothing_fails(server, tmp_path, MOD_WSGI)
+    assert private_apaches(server) == ""
+
+
+def test_embedded_release_that_must_not_go_live_is_told_by_a_private_apache(server):
+    before, main = server.live(), server.host.read("/etc/apache2/embedded.conf")
+    text = server.host.read(f"{SOURCE}/config/wsgi.py")
+    said = {
+        "raise OSError('no such luck')": "no such luck",
+        "import time; time.sleep(600)": "not healthy",
+    }
+    server.pillar(EMBEDDED.replace("/healthz/}", "/healthz/, timeout: 10s}"))
+    with no_failed_request(server):
+        for line, words in said.items():
+            server.host.write(f"{SOURCE}/config/wsgi.py", f"{line}\n{text}")
+            outcome = server.apply(check=False)
+            assert "guestbook: release is live" in outcome.failed, outcome.told()
+            assert words in outcome.comment("guestbook: release is live")
+            assert server.live() == before
+            assert server.host.read("/etc/apache2/embedded.conf") == main
+            assert private_apaches(server) == ""
+    restore(server)
+    server.pillar(EMBEDDED)
+    server.apply()
+
+
+def test_embedded_rollback_and_a_run_that_is_killed(server):
+    change(server, INDEX, "It works.", "Before the way back.")
+    server.apply()
+    new = server.live()[0]
+    with no_failed_request(server):
+        server.call("django.rollback", "guestbook")
+        assert whoami(server)["release"] == server.live()[0] != new
+        server.call("django.release_allow", "guestbook")
+        script = (
+            "salt-call state.apply >/dev/null 2>&1 & run=$!; "
+            "until pgrep -f /run/django-formula/embedded; do kill -0 $run || exit 1; done; "
+            "kill -KILL $run"
+        )
+        server.run(["sh", "-c", script])
+        assert server.live()[0] != new
+        server.apply()
+    assert whoami(server)["release"] == server.live()[0] == new
+    assert private_apaches(server) == ""
+
+
+def test_embedded_project_is_back_after_a_boot_and_leaves_for_gunicorn(server):
+    server.host.power_cut()
+    server.host.power_on()
+    server.assert_settled()
+    assert whoami(server)["release"] == server.live()[0]
+    server.pillar(PILLAR % (SOURCE, "gunicorn"))
+    server.apply()
+    server.assert_settled()
+    assert whoami(server)["user"] == "guestbook"
+    assert not server.host.exists("/etc/apache2/embedded.conf")
 
 
 # On a bare server

@@ -305,6 +305,20 @@ ONE_PROJECT = [
         {"app": {"server": "mod_wsgi", "options": ["eviction-timeout=@{release}"]}},
         "app:options:0: expected an option of WSGIDaemonProcess without a reference",
     ),
+    ({"app": {"mode": "embedded"}}, "app:mode: expected daemon; only server: mod_wsgi has another"),
+    (
+        {"app": {"server": "mod_wsgi", "mode": "embedded"}, "user": "seller"},
+        "user: expected nothing with mode: embedded, where the project has the rights of www-data",
+    ),
+    (
+        {"app": {"server": "mod_wsgi", "mode": "embedded", "workers": 2}},
+        "app:workers: expected nothing with mode: embedded, where Apache's own processes run the "
+        "project (see django:apache:max_request_workers)",
+    ),
+    (
+        {"app": {"server": "mod_wsgi", "mode": "embedded", "options": ["queue-timeout=3"]}},
+        "app:options: expected nothing with mode: embedded",
+    ),
     (
         {"app": {"server": "mod_wsgi"}, "python": {"interpreter": "3.12"}},
         "python:interpreter: expected 3.11 or python3 beside app:server mod_wsgi",
@@ -422,6 +436,14 @@ TWO_PROJECTS = [
         {"domains": ["a.org"], "web": {"server": "apache"}},
         {"domains": ["b.org"]},
         "shop:web:server: expected apache, which blog has: one server has the ports of a host",
+    ),
+    (
+        {
+            "domains": ["a.org"],
+            "app": {"server": "mod_wsgi", "mode": "embedded"},
+        },
+        {"domains": ["b.org"], "app": {"server": "mod_wsgi"}},
+        "blog:app:mode: expected daemon beside other projects (shop): WSGIPythonHome is one for",
     ),
     ({}, {}, "shop:domains: expected a list of domain names, got none, and only one project can"),
     (

@@ -316,8 +316,9 @@ def test_a_switch_leaves_one_link_for_the_front_door(deployment):
     for instance, link, other in ((FIRST, http, uwsgi), (SECOND, uwsgi, http)):
         links = django_step_switch.links(deployment, instance)
         assert links[0] == (link, str(deployment.layout.instance_socket(instance)))
-        assert links[1:3] == ((other, None), (slot, None))
-        assert [path.name for path, _ in links[3:]] == ["current", "live"]
+        embedded = deployment.layout.sockets["embedded"]
+        assert links[1:4] == ((other, None), (slot, None), (embedded, None))
+        assert [path.name for path, _ in links[4:]] == ["current", "live"]
 
 
 def test_a_switch_into_apache_leaves_the_link_to_a_slot(deployment, monkeypatch):
@@ -333,6 +334,50 @@ def test_a_switch_into_apache_leaves_the_link_to_a_slot(deployment, monkeypatch)
     asked = deployment.health_of(SECOND)
     assert (asked["protocol"], asked["port"]) == ("mod_wsgi", 7079)
     assert asked["site"] == f"b.{deployment.name}.invalid"
+
+
+def test_what_is_to_serve_in_apache_s_own_processes_is_asked_in_a_private_one(
+    deployment, monkeypatch
+):
+    served(deployment, FIRST, SECOND)
+    web = {"embedded": {"module": "shop.wsgi:application"}}
+    deployment.layout.save_instance_record(SECOND, definitions={"web": web})
+    embedded = types.SimpleNamespace(port_of=lambda instance: 40123)
+    monkeypatch.setattr(deployment.manager, "embedded", embedded, raising=False)
+    link = deployment.layout.sockets["embedded"]
+    assert django_step_switch.links(deployment, SECOND)[0] == (link, f"instances/{SECOND}")
+    asked = deployment.health_of(SECOND)
+    assert (asked["protocol"], asked["port"]) == ("mod_wsgi", 40123)
+    assert asked["site"] == f"e.{deployment.name}.invalid"
+    embedded.port_of = lambda instance: None
+    assert deployment.health_of(SECOND)["port"] == 7079
+
+
+def test_a_group_that_is_not_the_project_s_own_makes_another_release(deployment):
+    before = deployment.release_id
+    deployment.project["group"] = "www-data"
+    assert deployment.release_id != before
+
+
+def test_another_user_gets_what_the_project_has_written(deployment, monkeypatch):
+    handed, users = [], {"shop": (1001, 1001), "www-data": (33, 33)}
+    account = {
+        name: types.SimpleNamespace(pw_uid=uid, pw_gid=gid) for name, (uid, gid) in users.items()
+    }
+    monkeypatch.setattr(pwd, "getpwnam", account.__getitem__)
+    monkeypatch.setattr(django_layout, "hand_over", lambda *words: handed.append(words))
+    deployment.layout.cache.mkdir()
+    for user, expected in (
+        ("shop", []),
+        ("www-data", [((1001, 1001), (33, 33))]),
+        ("www-data", []),
+        ("shop", [((33, None), (1001, 1001))]),
+    ):
+        handed.clear()
+        deployment.user = user
+        fetch(deployment)
+        assert [words[1:] for words in handed] == expected
+        assert {words[0] for words in handed} <= {deployment.project["paths"]["cache"]}
 
 
 def test_what_serves_in_apache_is_asked_there_though_the_pillar_has_nginx(deployment, monkeypatch):

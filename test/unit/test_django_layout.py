@@ -11,7 +11,7 @@ import pytest
 @pytest.fixture
 def layout(tmp_path):
     names = "releases venvs instances shared static media current run log cache".split()
-    names += ["socket", "uwsgi_socket", "slot"]
+    names += ["socket", "uwsgi_socket", "slot", "embedded"]
     return django_layout.Layout({"root": tmp_path, **{name: tmp_path / name for name in names}})
 
 
@@ -295,3 +295,30 @@ def test_a_fingerprint_does_not_see_compiled_python(tree):
 def test_size_of_a_tree(tree):
     (tree / "package" / "large").write_bytes(b"x" * 100_000)
     assert 100_000 <= django_layout.size(tree) <= 120_000
+
+
+def test_what_a_user_had_is_handed_over(tmp_path, monkeypatch):
+    """Only that, and nothing that a link leads to."""
+    (tmp_path / "media/2024").mkdir(parents=True)
+    (tmp_path / "media/2024/a.txt").write_text("a")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "media/link").symlink_to(tmp_path / "elsewhere")
+    given = {}
+
+    def chown(name, uid, gid, *, dir_fd, follow_symlinks):
+        assert not follow_symlinks
+        place = os.readlink(f"/proc/self/fd/{dir_fd}")
+        given[os.path.relpath(os.path.join(place, name), tmp_path)] = (uid, gid)
+
+    monkeypatch.setattr(os, "chown", chown)
+    own = os.getuid(), (tmp_path / "media").stat().st_gid
+    django_layout.hand_over(tmp_path / "media", own, (33, 34))
+    assert given == dict.fromkeys(
+        ["media", "media/2024", "media/2024/a.txt", "media/link"], (33, 34)
+    )
+    given.clear()
+    django_layout.hand_over(tmp_path / "media", (own[0], own[1] + 1), (33, 34))
+    assert set(given.values()) == {(33, -1)}, "a group of somebody else stays"
+    given.clear()
+    django_layout.hand_over(tmp_path / "media", (own[0] + 1, own[1] + 1), (33, 34))
+    assert given == {}

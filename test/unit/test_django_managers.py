@@ -29,11 +29,14 @@ class Manager:
     def discard(self, name):
         self.did.append(("discard", name))
 
+    def activate(self, name):
+        self.did.append(("activate", name))
+
 
 @pytest.fixture
 def both():
     new, old = Manager("systemd", "shop.web.b"), Manager("supervisord", "shop.web.a")
-    return Managers(new, old, slots=Manager("apache")), new, old
+    return Managers(new, old, slots=Manager("apache"), embedded=Manager("own")), new, old
 
 
 def test_programs_of_both_are_seen(both):
@@ -74,3 +77,18 @@ def test_another_manager_may_be_missing(both):
     managers, new, old = both
     managers.test = False
     assert (managers.test, new.test, old.test) == (False, False, True)
+
+
+def test_what_runs_in_apache_s_own_processes_is_activated(both):
+    managers, new, old = both
+    own, inside = managers.embedded, {"embedded": {"module": "shop.wsgi:application"}}
+    managers.start("shop.web.e", inside)
+    managers.activate("shop.web.e", inside)
+    managers.activate("shop.web.d", {"mod_wsgi": {}})
+    managers.activate("shop.web.c", {})
+    assert own.did == [("start", "shop.web.e"), ("activate", "shop.web.e")]
+    assert (managers.slots.did, new.did, old.did) == ([], [], [])
+    own.names = ("shop.web.e",)
+    assert managers.differs("shop.web.e", inside) == managers.failure("shop.web.e") == "own"
+    managers.discard("shop.web.e")
+    assert own.did[-1] == ("discard", "shop.web.e")

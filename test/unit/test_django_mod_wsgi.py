@@ -90,6 +90,21 @@ def test_an_environment_of_its_own_is_read(shop):
     assert web["mod_wsgi"]["environment"] == "/i/environment.web"
 
 
+def test_in_apache_s_own_processes_it_is_described_apart(resolve):
+    app = {"server": "mod_wsgi", "mode": "embedded"}
+    project = {"source": SOURCE, "settings": "shop.settings", "app": app}
+    apache = {"max_request_workers": 100}
+    config = resolve({"apache": apache, "projects": {"shop": project}})
+    assert config["errors"] == []
+    shop = config["projects"]["shop"]
+    assert shop["user"] == shop["group"] == "www-data"
+    assert (shop["app"]["workers"], shop["app"]["threads"]) == (2, 64), "as Apache has them"
+    assert config["apache"]["daemons"] == {"shop": {}}
+    web = django_process.definitions(shop, {}, NAMES, "/i")["web"]
+    assert web["embedded"]["environment"] == "/i/environment"
+    assert django_mod_wsgi.is_embedded(web) and not django_mod_wsgi.is_spoken(web)
+
+
 def test_health_is_asked_of_a_slot_by_its_name(tmp_path):
     health = {"protocol": "mod_wsgi", "path": "/", "host": "shop.org", "scheme": "http"}
     health.update(status=[200], timeout=1, site="a.shop.invalid", port=9)
@@ -169,6 +184,15 @@ def test_the_project_is_loaded_in_its_own_environment(run, module):
     ((forget, words),) = run.exits
     forget(*words)
     assert marks(run.root) == []
+
+
+def test_apache_s_own_processes_run_the_instance_that_has_their_python(run, monkeypatch):
+    entry(run.root)
+    (run.root / "shop/slots/a/entry.json").rename(run.root / "entry.json")
+    (run.root / "python").symlink_to(sys.prefix)
+    monkeypatch.setattr(sys, "prefix", str(run.root / "python"))
+    assert run("").application({}, None) == ["it's 1%"]
+    assert marks(run.root) == [f"web-i.{os.getpid()}"]
 
 
 def test_a_slot_with_nothing_to_run_says_so(run):

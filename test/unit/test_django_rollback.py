@@ -19,6 +19,9 @@ def test_what_salt_makes_of_a_command_line_is_understood(start):
     ("front", "server", "live", "possible"),
     [
         ("nginx", "gunicorn", "http", {"http", "uwsgi", "mod_wsgi"}),
+        ("apache", "embedded", "embedded", {"embedded"}),
+        ("apache", "embedded", "http", {"http"}),
+        ("nginx", "gunicorn", "embedded", {"embedded"}),
         ("apache", "gunicorn", "http", {"http"}),
         ("apache", "uwsgi", "http", {"http"}),
         ("apache", "mod_wsgi", "mod_wsgi", {"http", "mod_wsgi"}),
@@ -28,14 +31,15 @@ def test_what_salt_makes_of_a_command_line_is_understood(start):
     ],
 )
 def test_a_front_door_must_be_able_to_reach_it(front, server, live, possible):
+    pillar = {"uwsgi": "uwsgi", "mod_wsgi": "mod_wsgi", "embedded": "embedded"}.get(server, "http")
     deployment = types.SimpleNamespace(
-        project={"web": {"server": front}, "app": {"server": server}},
+        project={"web": {"server": front}},
         layout=types.SimpleNamespace(live_instance=lambda: "live"),
-        protocol=lambda instance: live,
+        protocol=lambda instance: live if instance else pillar,
     )
     found = {
         protocol
-        for protocol in ("http", "uwsgi", "mod_wsgi")
+        for protocol in ("http", "uwsgi", "mod_wsgi", "embedded")
         if django_rollback._is_spoken_with(deployment, protocol)
     }
     assert found == possible

@@ -12,7 +12,7 @@ from django_layout import Layout
 from django_running import Process
 
 NAMES = "root releases venvs instances shared static media current run log cache"
-LINKS = "socket uwsgi_socket slot"
+LINKS = "socket uwsgi_socket slot embedded"
 INSTANCE = "aaaaaaaaaaaa-bbbbbbbbbbbb"
 PROGRAM = f"shop.web.{INSTANCE}"
 

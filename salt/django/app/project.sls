@@ -26,9 +26,10 @@ include:
   file.directory:
     - names:
       - {{ paths.root }}: [{mode: '0711'}]
-      - {{ paths.releases }}
-      - {{ paths.venvs }}
-      - {{ paths.instances }}
+{%- for path in (paths.releases, paths.venvs, paths.instances) %}
+      # What is in them has its own group, that of the project's user when it was made.
+      - {{ path }}: [{mode: '{{ '0711' if project.app.mode == 'embedded' else '0750' }}'}]
+{%- endfor %}
       - {{ paths.shared }}: [{mode: '0711'}]
       - {{ paths.static }}: [{mode: '0755'}]
       - {{ paths.config }}
@@ -51,7 +52,7 @@ include:
       - user: "{{ name }}: system user is there"
       - file: shared directories are there
 
-{%- if project.app.server == 'mod_wsgi' %}
+{%- if project.app.server == 'mod_wsgi' and project.app.mode == 'daemon' %}
 
 "{{ name }}: slots for mod_wsgi are there":
   django.slots_ready:

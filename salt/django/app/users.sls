@@ -32,6 +32,9 @@ include:
 "{{ name }}: system user is there":
   user.present:
     - name: {{ project.user }}
+{%- if project.user == 'www-data' %}
+    - createhome: False
+{%- else %}
     - system: True
 {%- if project.uid %}
     - uid: {{ project.uid }}
@@ -41,6 +44,7 @@ include:
     - home: {{ project.paths.cache }}
     - createhome: False
     - shell: /usr/sbin/nologin
+{%- endif %}
     - require:
       - group: "{{ name }}: system group is there"
 {%- endfor %}

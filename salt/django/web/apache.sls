@@ -135,7 +135,9 @@ sites of projects have a directory in Apache:
       - file: "{{ name }}: logs of Apache are private"
 {%- if django.projects[name].app.server == 'mod_wsgi' %}
       - file: Apache has the entry point of projects
+{%- if django.projects[name].app.mode == 'daemon' %}
       - django: "{{ name }}: slots for mod_wsgi are there"
+{%- endif %}
 {%- endif %}
 {%- endfor %}
 

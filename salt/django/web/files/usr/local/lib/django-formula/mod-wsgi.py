@@ -57,10 +57,12 @@ def load(entry):
 
 
 def start(group):
-    """The application of a group of processes, PROJECT.SLOT."""
+    """The application of a group of processes, PROJECT.SLOT; of Apache's own, without a name."""
     project, _, slot = group.rpartition(".")
+    # Python's home is a link in the folder of the instance there.
+    folder = f"{ROOT}/{project}/slots/{slot}" if group else os.path.dirname(sys.prefix)
     try:
-        with open(f"{ROOT}/{project}/slots/{slot}/entry.json", encoding="utf-8") as stream:
+        with open(f"{folder}/entry.json", encoding="utf-8") as stream:
             entry = json.load(stream)
     except FileNotFoundError:
         return nothing
