@@ -89,6 +89,12 @@ class Manager:
     def _entry(self, slot):
         return django_layout.read_json(self._slots / slot / ENTRY)
 
+    def _given(self, slot):
+        """When a slot got what it is to run (seconds since the epoch)."""
+        with contextlib.suppress(FileNotFoundError):
+            return (self._slots / slot / ENTRY).stat().st_mtime
+        return 0.0
+
     def _empty(self, slot):
         folder = self._slots / slot
         (folder / ENTRY).unlink(missing_ok=True)
@@ -106,7 +112,9 @@ class Manager:
                 continue
             pids = self._pids(slot)
             late = [pid for pid in pids if not self._mark(instance, pid).exists()]
-            young = [pid for pid in late if django_running.age(pid) < LOAD_SECONDS]
+            # A run that was killed may have left one that was there before its slot got this.
+            patience = min(LOAD_SECONDS, time.time() - self._given(slot))
+            young = [pid for pid in late if django_running.age(pid) < patience]
             state = "STARTING" if late and late == young else "RUNNING"
             found[django_process.program_name(self._name, "web", instance)] = {
                 # One that was not exchanged when its slot got the instance runs something else.

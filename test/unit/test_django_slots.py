@@ -23,7 +23,7 @@ class Apache:
 
     def __init__(self, uid):
         self.uid, self.number, self.alive, self.young = uid, 100, {}, set()
-        self.signals, self.respawns = [], True
+        self.signals, self.respawns, self.age = [], True, 0
         for slot in "ab":
             self.spawn(slot)
             self.spawn(slot)
@@ -52,7 +52,9 @@ class Apache:
 def apache(monkeypatch):
     apache = Apache(os.getuid())
     monkeypatch.setattr(django_running, "table", apache.table)
-    monkeypatch.setattr(django_running, "age", lambda pid: 1 if pid in apache.young else 999)
+    monkeypatch.setattr(
+        django_running, "age", lambda pid: apache.age if pid in apache.young else 999
+    )
     monkeypatch.setattr(os, "kill", apache.kill)
     monkeypatch.setattr(django_slots.Manager, "_main", staticmethod(lambda: 1))
     monkeypatch.setattr(django_slots, "QUIET_SECONDS", 0.0)
@@ -147,6 +149,18 @@ def test_what_runs_is_what_has_loaded_the_instance(slots, apache):
     assert not slots.programs()[name]["running"], "one that has been there and has not loaded it"
     apache.young.add(fresh)
     assert slots.programs()[name]["running"], "one that Apache has just started"
+
+
+def test_one_of_before_is_not_taken_for_one_that_loads(slots, apache):
+    """A run was killed when it had exchanged one of two processes: the other runs nothing."""
+    slots.make()
+    name = f"shop.web.{FIRST}"
+    slots.start(name, DEFINITION)
+    load(slots, apache, FIRST)
+    apache.young, apache.age = {apache.spawn("a")}, 30
+    assert not slots.programs()[name]["running"], "it is older than what its slot is to run"
+    os.utime(slots.root / "slots/a/entry.json", (0, 0))
+    assert slots.programs()[name]["running"]
 
 
 def test_what_differs_is_seen(slots):
