@@ -25,6 +25,12 @@ pytestmark = [
         on=["Debian 12", "Debian 13"],
     ),
     pytest.mark.proves(
+        "database server",
+        "SQLite",
+        "outside of releases: two workers write, a release and a rollback keep what was written",
+        on=["Debian 12", "Debian 13"],
+    ),
+    pytest.mark.proves(
         "combinations",
         "mod_wsgi in Apache × PostgreSQL, MariaDB, SQLite",
         "the same",
@@ -40,7 +46,7 @@ PROJECT = """\
       env: {DJANGO_TEST_ENDPOINTS: '1'}
       cache: {engine: none}
       process_manager: %(manager)s
-      app: {server: %(server)s, workers: 1%(threads)s}
+      app: {server: %(server)s, workers: %(workers)s%(threads)s}
       database: {engine: %(engine)s}
       python: {requirements: [%(requirements)s]}
 """
@@ -68,6 +74,7 @@ class Combination:
             "source": SOURCE,
             "manager": MANAGERS[self.manager],
             "server": self.server,
+            "workers": 2 if self.engine == "lite" else 1,
             "threads": "" if self.server == "gunicorn" else ", threads: 2",
             "engine": ENGINES[self.engine],
             "requirements": "requirements-mysql.txt" if self.engine == "my" else "requirements.txt",
@@ -181,3 +188,17 @@ def test_release_of_all_drops_no_request(matrix):
     assert visitor.answered == {*before.items(), *after.items()}
     assert not set(before.items()) & set(after.items())
     assert [project.entries(server) for project in projects] == [1] * len(projects)
+
+
+def test_way_back_keeps_what_sqlite_was_told(matrix):
+    server, projects = matrix
+    for project in (each for each in projects if each.engine == "lite"):
+        browser = Browser(server.host, f"{project.name}.example.org")
+        release = server.live(project.name)[0]
+        for count in range(2, 6):
+            words = {"name": "Bob", "message": f"Entry {count}."}
+            assert browser.submit("/", words).status_code == 302, project.name
+        server.call("django.rollback", project.name)
+        assert server.live(project.name)[0] != release
+        assert browser.submit("/", words).status_code == 302, project.name
+        assert project.entries(server) == 6, project.name
