@@ -300,6 +300,10 @@ class TestDatabase:
         delete = "DELETE FROM shop_item WHERE id = 2"
         with pytest.raises(CommandExecutionError, match="readonly|read-only"):
             call("query", delete)
+        again = "INSERT INTO shop_item SELECT * FROM shop_item"
+        with pytest.raises(CommandExecutionError) as caught:
+            call("query", again, write=True)
+        assert str(caught.value).endswith("IntegrityError: UNIQUE constraint failed: shop_item.id")
         assert call("query", delete, write=True) == []
         assert call("query", sql, params=[2]) == []
 

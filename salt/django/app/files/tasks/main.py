@@ -45,6 +45,12 @@ def _code(error):
     return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or first
 
 
+def _is_answer(task, error):
+    """Whether an error is the database's answer to what an operator asked."""
+    kinds = [kind.__name__ for kind in type(error).__mro__]
+    return task == "rows" and "DatabaseError" in kinds
+
+
 def _useful(frames):
     """The frames in the project's folder and the last one, without those of import itself."""
     plumbing = ("<stdin>", importlib.__file__)
@@ -82,21 +88,23 @@ def main():
     os.dup2(2, 1)
     sys.path.insert(0, os.getcwd())
     request = json.loads(REQUEST)
-    answer, status = {}, 0
+    answer, status, doing = {}, 0, None
     try:
         if any(task["do"] not in WITHOUT_APPLICATIONS for task in request["tasks"]):
             import django
 
             django.setup()
         for task in request["tasks"]:
-            answer[task["do"]] = globals()[task["do"]](task)
+            doing = task["do"]
+            answer[doing] = globals()[doing](task)
     except BaseException as error:  # a project may raise or exit in any way
         trace = traceback.TracebackException.from_exception(error)
         _shorten(trace)
         answer["error"] = f"{type(error).__name__}: {error}"
-        answer["where"] = _place(error, trace.stack)
+        answer["where"] = "" if _is_answer(doing, error) else _place(error, trace.stack)
         answer["passing"] = _may_pass(error)
-        if not answer["passing"]:  # what lies outside is told by its message
+        # What lies outside is told by its message.
+        if not answer["passing"] and not _is_answer(doing, error):
             print("".join(trace.format()), file=sys.stderr)
         status = 1
     answer_to.write(json.dumps(answer) + "\n")
