@@ -62,7 +62,7 @@ def _migrate(deployment, when):
             "deferred": django_database.deferred(deployment, instance) if when == BEFORE else {},
             **django_database.limits(deployment),
         }
-        answer = deployment.django([task], rules["timeout"], FAILED[when])
+        answer = deployment.django([task], rules["timeout"], _failed(deployment, when))
         deployment.database = None
         if pending:
             changes = {"migrations": django_database.as_names(answer["migrate"])}
@@ -72,6 +72,13 @@ def _migrate(deployment, when):
     deployment.layout.save_instance_record(instance, unused=unused, begun=None, **{stamp: True})
     count = sum(len(names) for names in pending.values())
     return Outcome(changes, f"{count} migrations applied." if count else "None was pending.")
+
+
+def _failed(deployment, when):
+    """What to tell of a migration that fails (str)."""
+    engines = {database["engine"] for database in deployment.project["databases"].values()}
+    kept = ", and what it had changed until then stays (MariaDB takes no change of a table back)"
+    return FAILED[when] + (kept if "mysql" in engines else "")
 
 
 def _begin(deployment, instance, when, stamp):

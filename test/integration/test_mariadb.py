@@ -11,7 +11,8 @@ from .server import Browser, Server, put_checkout
 pytestmark = pytest.mark.proves(
     "database server",
     "MariaDB",
-    "a site reads and writes; drift is mended, locks have limits, two runs migrate once",
+    "a site reads and writes; drift is mended, locks have limits, two runs migrate once; the plan "
+    "knows what it does online",
     on=["Debian 12"],
 )
 
@@ -37,6 +38,38 @@ class Migration(migrations.Migration):
         migrations.RunSQL("ALTER TABLE guestbook_entry ADD COLUMN mood varchar(9) NULL")
     ]
 """
+PLANNED = """\
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("guestbook", "{before}")]
+    operations = [
+        migrations.AddField("entry", "mood", models.CharField(max_length=9, default="fine")),
+        migrations.AddField("entry", "note", models.CharField(max_length=50, null=True)),
+        migrations.AddIndex("entry", models.Index(fields=["name"], name="by_name")),
+        migrations.AddConstraint(
+            "entry", models.UniqueConstraint(fields=["name", "created_at"], name="once")
+        ),
+        migrations.AddConstraint(
+            "entry", models.CheckConstraint(condition=~models.Q(name=""), name="named")
+        ),
+        migrations.AlterField("entry", "note", models.CharField(max_length=60, null=True)),
+        migrations.AlterField("entry", "note", models.CharField(max_length=90, null=True)),
+        migrations.AlterField("entry", "note", models.TextField(null=True)),
+    ]
+"""
+HALF = """\
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    dependencies = [("guestbook", "{before}")]
+    operations = [
+        migrations.RunSQL("ALTER TABLE guestbook_entry ADD COLUMN half int NULL"),
+        migrations.RunSQL("ALTER TABLE guestbook_entry ADD COLUMN half int NULL"),
+    ]
+"""
 DATABASE = "guestbook: database default is there"
 CONFIG = "/etc/mysql/mariadb.conf.d/90-django.cnf"
 ACCOUNT = "guestbook@'127.0.0.1'"
@@ -57,6 +90,13 @@ def ask(server, sql, database="guestbook"):
     """Rows (list of str) that MariaDB gives its root."""
     argv = ["mariadb", "--default-character-set=utf8mb4", "-BN", "--raw", database, "-e", sql]
     return server.run(argv).stdout.splitlines()
+
+
+def write_migration(server, text):
+    """One that comes after all others."""
+    names = server.run(f"ls {SOURCE}/guestbook/migrations").stdout.split()
+    newest = max(name for name in names if name[0].isdigit())
+    server.host.write(MIGRATION, text.format(before=newest.removesuffix(".py")))
 
 
 def as_project(server, sql, check=True):
@@ -128,11 +168,41 @@ def test_setting_that_it_does_not_know_is_not_put_in_place(server):
     server.assert_settled()
 
 
+def test_plan_knows_what_mariadb_does_while_others_write(server):
+    write_migration(server, PLANNED)
+    (step,) = server.call("django.plan", "guestbook")["default"]
+    risks = [[risk["code"] for risk in each["risks"]] for each in step["operations"]]
+    assert risks == [
+        ["required-column"],
+        [],
+        [],
+        [],
+        ["constraint"],
+        [],
+        ["rewrites-table"],
+        ["rewrites-table"],
+    ]
+    assert step["atomic"] is False
+    server.run(["rm", MIGRATION])
+
+
+def test_failed_migration_says_that_its_half_stays(server):
+    write_migration(server, HALF)
+    before = server.live()
+    outcome = server.apply(check=False)
+    said = outcome.comment("guestbook: database is migrated")
+    assert "what it had changed until then stays" in said, said
+    assert server.live() == before
+    assert ask(server, "SHOW COLUMNS FROM guestbook_entry LIKE 'half'") != []
+    server.run(["rm", MIGRATION])
+    ask(server, "ALTER TABLE guestbook_entry DROP COLUMN half")
+    server.apply()
+    server.assert_settled()
+
+
 def test_blocked_table_fails_in_time_and_the_old_release_serves(server):
     before = server.live()
-    names = server.run(f"ls {SOURCE}/guestbook/migrations").stdout.split()
-    newest = max(name for name in names if name[0].isdigit())
-    server.host.write(MIGRATION, ADDS_A_COLUMN.format(before=newest.removesuffix(".py")))
+    write_migration(server, ADDS_A_COLUMN)
     hold = "START TRANSACTION; SELECT * FROM guestbook_entry; SELECT SLEEP(90)"
     ask_in_background = f"mariadb guestbook -e '{hold}' >/dev/null 2>&1 & echo $!"
     process = server.run(ask_in_background).stdout.strip()

@@ -1,4 +1,10 @@
-"""What pending migrations would do, and what of it is a risk to a site that serves."""
+"""
+What pending migrations would do, and what of it is a risk to a site that serves.
+
+Which statements write a table anew or lock it: PostgreSQL's manual, ALTER TABLE and CREATE INDEX;
+MariaDB's knowledge base, "InnoDB Online DDL Operations" with the ALGORITHMs INSTANT, NOCOPY, INPLACE
+and COPY, of which it takes the best by itself.
+"""
 
 import re
 
@@ -21,6 +27,7 @@ READ_ONLY = {
     "mysql": "SET SESSION TRANSACTION READ ONLY",
     "sqlite": "PRAGMA query_only = 1",
 }
+ONE_BYTE = 63  # characters of utf8mb4, whose length MySQL keeps in one byte
 _IN_SQL = (
     ("drops-table", r"\bDROP\s+TABLE\b"),
     ("drops-column", r"\bDROP\s+COLUMN\b"),
@@ -72,7 +79,7 @@ def _planned(connection, after):
                 "app": key[0],
                 "name": key[1],
                 "when": "after" if key in after else "before",
-                "atomic": migration.atomic,
+                "atomic": migration.atomic and connection.features.can_rollback_ddl,
                 "reversible": all(operation.reversible for operation in migration.operations),
                 "operations": operations,
             }
@@ -129,7 +136,7 @@ def _risks(connection, migration, operation, before, after, created):
         return [] if type(operation).__module__.startswith("django.") else ["unknown"]
     if (app, model) in created:
         return []
-    postgresql = connection.vendor == "postgresql"
+    vendor = connection.vendor
     if isinstance(operation, migrations.DeleteModel):
         return ["drops-table"]
     if isinstance(operation, migrations.RemoveField):
@@ -140,23 +147,25 @@ def _risks(connection, migration, operation, before, after, created):
         same = before.models[app, model].options.get("db_table") == operation.table
         return [] if same else ["renames"]
     if isinstance(operation, migrations.AddField):
-        return _risks_of_new(operation.field, postgresql)
+        return _risks_of_new(operation.field, vendor)
     if isinstance(operation, migrations.AlterField):
         old = before.apps.get_model(app, model)._meta.get_field(operation.name)
         new = after.apps.get_model(app, model)._meta.get_field(operation.name)
-        return _risks_of_change(connection, old, new, postgresql)
+        return _risks_of_change(connection, old, new)
     if isinstance(operation, migrations.AddIndex):
         concurrent = type(operation).__name__ == "AddIndexConcurrently"
-        return ["index"] if postgresql and not concurrent else []
-    if isinstance(operation, (migrations.AlterUniqueTogether,)):
-        return ["index"]
+        return ["index"] if vendor == "postgresql" and not concurrent else []
+    if isinstance(operation, migrations.AlterUniqueTogether):
+        return ["index"] if vendor == "postgresql" else []
     if isinstance(operation, migrations.AddConstraint):
         lazy = type(operation).__name__ == "AddConstraintNotValid"
-        return [] if lazy else ["constraint"]
+        # To MySQL a unique constraint is an index, which it builds while others write.
+        online = vendor == "mysql" and type(operation.constraint).__name__ == "UniqueConstraint"
+        return [] if lazy or online else ["constraint"]
     return [] if type(operation).__module__.startswith("django.") else ["unknown"]
 
 
-def _risks_of_new(field, postgresql):
+def _risks_of_new(field, vendor):
     from django.db.models import NOT_PROVIDED
 
     if field.many_to_many:
@@ -165,9 +174,11 @@ def _risks_of_new(field, postgresql):
     default = getattr(field, "db_default", NOT_PROVIDED)
     if not field.null and default is NOT_PROVIDED and not getattr(field, "generated", False):
         codes.append("required-column")
-    if postgresql and (getattr(field, "generated", False) or _varies(default)):
+    # MySQL works out a generated column that it does not store when somebody asks for it.
+    kept = getattr(field, "generated", False) and (vendor == "postgresql" or field.db_persist)
+    if vendor != "sqlite" and (kept or _varies(default)):
         codes.append("rewrites-table")
-    if postgresql and (field.unique or field.db_index):
+    if vendor == "postgresql" and (field.unique or field.db_index):
         codes.append("index")
     if field.remote_field and getattr(field, "db_constraint", False):
         codes.append("constraint")
@@ -182,31 +193,37 @@ def _varies(default):
     return hasattr(default, "as_sql") and not isinstance(default, (Value, Now))
 
 
-def _risks_of_change(connection, old, new, postgresql):
+def _risks_of_change(connection, old, new):
     if old.many_to_many or new.many_to_many:
         return []
     codes = []
     if old.column != new.column:
         codes.append("renames")
-    if old.db_type(connection) != new.db_type(connection) and not _only_widens(old, new):
+    same = old.db_type(connection) == new.db_type(connection)
+    if not same and not _only_widens(connection.vendor, old, new):
         codes.append("rewrites-table")
     if old.null and not new.null:
         codes.append("not-null")
     indexed = (new.unique and not old.unique) or (new.db_index and not old.db_index)
-    if postgresql and indexed:
+    if connection.vendor == "postgresql" and indexed:
         codes.append("index")
     if new.remote_field and not old.remote_field:
         codes.append("constraint")
     return codes
 
 
-def _only_widens(old, new):
-    """Whether a text column only becomes longer, which needs no look at its rows."""
+def _only_widens(vendor, old, new):
+    """
+    Whether a text column only becomes longer, which needs no look at its rows. MySQL writes the
+    table anew for a text of any length, and where the length of a value needs a second byte.
+    """
     kinds = {old.get_internal_type(), new.get_internal_type()}
     if kinds == {"CharField", "TextField"}:
-        return new.get_internal_type() == "TextField"
-    longer = (new.max_length or 0) >= (old.max_length or 0)
-    return kinds == {"CharField"} and longer
+        return vendor != "mysql" and new.get_internal_type() == "TextField"
+    before, after = old.max_length or 0, new.max_length or 0
+    if vendor == "mysql" and before <= ONE_BYTE < after:
+        return False
+    return kinds == {"CharField"} and after >= before
 
 
 def _risks_of_sql(sql):
