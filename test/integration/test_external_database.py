@@ -15,7 +15,7 @@ from .server import CHECKOUT, Browser, Server, put_checkout
 
 pytestmark = pytest.mark.proves(
     "database server",
-    "an external PostgreSQL",
+    "an external PostgreSQL or MariaDB",
     "only used, by TLS; told with the pillar's key: a server that is away or says nothing, a wrong "
     "name, certificate or password, a missing database, missing rights",
     on=["Debian 12"],
@@ -36,6 +36,11 @@ django:
         user: shop
         password: %s
         options: {connect_timeout: 5, %s}
+"""
+MYSQL = """\
+      python: {requirements: [requirements-mysql.txt]}
+      database:
+        engine: mysql
 """
 REACHED = "guestbook: external databases answer"
 CHECKED = "guestbook: release is checked"
@@ -168,3 +173,33 @@ def test_server_that_is_away_is_told_and_makes_no_release_bad(server, provider):
     server.apply()
     assert server.live() != before
     server.assert_settled()
+
+
+def test_mariadb_of_somebody_else(server, provider):
+    """The same project with another driver; what its database refuses is told likewise."""
+    provider.run("apt-get install -qy --no-install-recommends mariadb-server", timeout=300)
+    provider.run(
+        "printf '[mariadbd]\\nbind_address = 0.0.0.0\\n' >/etc/mysql/mariadb.conf.d/90-own.cnf"
+        " && systemctl restart mariadb"
+        " && mariadb -e 'CREATE DATABASE shop CHARACTER SET utf8mb4'"
+        f""" && mariadb -e "GRANT ALL ON shop.* TO shop IDENTIFIED BY '{PASSWORD}'" """
+    )
+    with refused(server, CHECKED, "Access denied", f"{KEY}:password: "):
+        server.pillar(mysql(provider, password="not-the-password-1"))
+    with refused(server, CHECKED, "Unknown database", f"{KEY}:name: "):
+        server.pillar(mysql(provider, name="shopp"))
+    server.pillar(mysql(provider))
+    server.apply()
+    browser = Browser(server.host)
+    assert browser.submit("/", {"name": "Eve", "message": "Far away, too."}).status_code == 302
+    asked = provider.run(["mariadb", "-N", "-e", "SELECT name FROM shop.guestbook_entry"])
+    assert asked.stdout == "Eve\n"
+    installed = server.run("dpkg-query -W -f '${Package}\\n'").stdout.split()
+    assert not [name for name in installed if name.startswith("mariadb-server")]
+    server.assert_settled()
+
+
+def mysql(provider, **given):
+    """The pillar with engine mysql."""
+    text = pillar(provider, options="charset: utf8mb4", **given)
+    return text.replace("      database:\n", MYSQL)

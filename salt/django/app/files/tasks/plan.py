@@ -2,8 +2,7 @@
 What pending migrations would do, and what of it is a risk to a site that serves.
 
 Which statements write a table anew or lock it: PostgreSQL's manual, ALTER TABLE and CREATE INDEX;
-MariaDB's knowledge base, "InnoDB Online DDL Operations", whose ALGORITHMs (INSTANT, NOCOPY, INPLACE,
-COPY) it chooses from by itself.
+MariaDB's knowledge base, "InnoDB Online DDL Operations": it takes the best ALGORITHM by itself.
 """
 
 import re
