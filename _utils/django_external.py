@@ -12,14 +12,14 @@ PATIENCE = 5  # seconds for an answer of the network
 # What drivers say (psycopg, psycopg2, mysqlclient, PyMySQL), the key to look at, and what it means.
 REFUSALS = (
     (
+        r"database \"[^\"]*\" does not exist|Unknown database|Access denied for .* to database",
+        "name",
+        "the server has no such database, or not for this user: none is created there",
+    ),
+    (
         r"password authentication failed|Access denied for user",
         "password",
         "the server knows another one for this user, or no such user",
-    ),
-    (
-        r"database \"[^\"]*\" does not exist|Unknown database",
-        "name",
-        "the server has no such database; one of somebody else's is not created",
     ),
     (
         r"no pg_hba\.conf entry|is not allowed to connect",

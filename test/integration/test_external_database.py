@@ -186,7 +186,7 @@ def test_mariadb_of_somebody_else(server, provider):
     )
     with refused(server, CHECKED, "Access denied", f"{KEY}:password: "):
         server.pillar(mysql(provider, password="not-the-password-1"))
-    with refused(server, CHECKED, "Unknown database", f"{KEY}:name: "):
+    with refused(server, CHECKED, "to database 'shopp'", f"{KEY}:name: "):
         server.pillar(mysql(provider, name="shopp"))
     server.pillar(mysql(provider))
     server.apply()

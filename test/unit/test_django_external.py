@@ -77,6 +77,7 @@ def test_all_that_do_not_answer_are_told_at_once(monkeypatch):
         ('FATAL:  password authentication failed for user "shop"', "password"),
         ("(1045, \"Access denied for user 'shop'@'10.0.0.11' (using password: YES)\")", "password"),
         ('FATAL:  database "shopp" does not exist', "name"),
+        ("(1044, \"Access denied for user 'shop'@'%' to database 'shopp'\")", "name"),
         ("(1049, \"Unknown database 'shopp'\")", "name"),
         ('FATAL:  no pg_hba.conf entry for host "10.0.0.11", user "shop"', "host"),
         ("(1130, \"Host '10.0.0.11' is not allowed to connect to this MariaDB server\")", "host"),
