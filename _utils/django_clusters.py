@@ -6,14 +6,23 @@ beside the one that has the data.
 import pathlib
 
 CLUSTERS = pathlib.Path("/etc/postgresql")
+SETTINGS = "conf.d/10-django-restart.conf"
 ADVICE = "see 'Another major version of PostgreSQL' in docs/operations.md"
 
 
 def find(root=CLUSTERS):
-    """The clusters (list of dict): ``{version, name, start}``, start as in start.conf."""
+    """
+    The clusters (list of dict): ``{version, name, start, ours}``, start as in start.conf, and ours
+    those that have this formula's settings.
+    """
     folders = sorted(path.parent for path in pathlib.Path(root).glob("*/*/postgresql.conf"))
     return [
-        {"version": folder.parent.name, "name": folder.name, "start": _start(folder)}
+        {
+            "version": folder.parent.name,
+            "name": folder.name,
+            "start": _start(folder),
+            "ours": (folder / SETTINGS).exists(),
+        }
         for folder in folders
     ]
 
@@ -48,7 +57,8 @@ def problem(wanted, is_given, clusters):
             f" {wanted} would be set up beside it. Say version: '{version}', or upgrade first,"
             f" {ADVICE}"
         )
-    if not is_given and any(each["start"] == "auto" for each in others):
+    # pg_upgradecluster leaves the old one behind with our settings, and no longer started.
+    if any(each["start"] == "auto" and (each["ours"] or not is_given) for each in others):
         return (
             f"django:postgresql:version is {meant}, and this host starts {shown}, too: say which"
             f" version has the projects' data, or end the other, {ADVICE}"
