@@ -307,7 +307,10 @@ def test_management_commands_have_the_site_s_environment(server):
 
 def test_requests_and_errors_are_logged(server, browser):
     browser.get("/")
-    assert "GET / " in server.run("cat /var/log/nginx/*.log").stdout
+    seen = (
+        "until grep -q 'GET / ' /var/log/nginx/*.log; do sleep 0.2; done"  # a buffer is in between
+    )
+    server.run(["timeout", "30", "sh", "-c", seen])
     assert server.host.exists("/var/log/django/guestbook/web.log")
     assert server.run("logrotate -d /etc/logrotate.conf").returncode == 0
     assert "/var/log/django/guestbook" in server.run("logrotate -d /etc/logrotate.conf 2>&1").stdout
