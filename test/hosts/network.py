@@ -22,7 +22,11 @@ def link(address: str) -> str:
 
 
 def hardware_address(address: str) -> str:
-    """Always the same for an address, so that no neighbour remembers that of an earlier host."""
+    """Always the same for an address, so that no neighbour remembers that of an earlier host.
+
+    The bridge has one, too: without, it takes that of a host's cable, another one when hosts come
+    and go, and for half a minute all others send what leaves the bridge to where nobody listens.
+    """
     return "02:00:" + ":".join(f"{int(part):02x}" for part in address.split("."))
 
 
@@ -47,7 +51,8 @@ def set_up() -> None:
     if Path(f"/sys/class/net/{BRIDGE}").exists() and attempt("nft", "list", "table", "inet", TABLE):
         return
     attempt("ip", "link", "delete", BRIDGE)
-    command("ip", "link", "add", BRIDGE, "mtu", uplink_mtu(), "type", "bridge")
+    hardware = ("address", hardware_address(GATEWAY))
+    command("ip", "link", "add", BRIDGE, *hardware, "mtu", uplink_mtu(), "type", "bridge")
     command("ip", "address", "add", f"{GATEWAY}/24", "dev", BRIDGE)
     command("ip", "link", "set", BRIDGE, "up")
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from test.hosts import CommandFailed, HostError, boot, find, image, images, store
+from test.hosts import CommandFailed, HostError, boot, find, image, images, network, store
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="test hosts need root")
 
@@ -156,6 +156,16 @@ def test_hosts_reach_each_other(host, other):
     assert host.address != other.address
     host.run(["ping", "-c1", "-W2", other.address])
     other.run(["ping", "-c1", "-W2", host.address])
+
+
+def test_way_out_stays_while_hosts_come_and_go(host):
+    gateway = network.GATEWAY
+    for name in ("passing-1", "passing-2", "passing-3"):
+        with boot(name):
+            host.run(["ping", "-c1", "-W2", gateway])
+        host.run(["ping", "-c1", "-W2", gateway])
+    neighbour = host.run(f"ip neigh show {gateway}").stdout
+    assert network.hardware_address(gateway) in neighbour
 
 
 def test_visitor_gets_an_answer(host):
