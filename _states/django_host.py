@@ -151,12 +151,19 @@ def service_dead(name, enable=None, configured=None):
     return _apply(name, "django.end_service", name=name, enable=enable, configured=configured)
 
 
-def mod_watch(name, sfun=None, reload=False, **_):
-    """What a ``watch`` requisite of a service does; other states only wait for what they watch."""
+def mod_watch(name, sfun=None, reload=False, follows=(), **_):
+    """
+    What a ``watch`` requisite of a service does; other states only wait for what they watch. A
+    service that has been started since the change, such as by its own package, has read it.
+    """
     if sfun not in ("service_running", "service_reloaded"):
         return {"name": name, "result": True, "changes": {}, "comment": "Nothing to restart."}
     reload = reload or sfun == "service_reloaded"
-    return _apply(name, "django.renew_service", name=name, reload=reload)
+    unread = None if __opts__["test"] or not follows else follows
+    outcome = _apply(name, "django.renew_service", name=name, reload=reload, follows=unread)
+    if outcome["result"] and not outcome["changes"]:
+        outcome.update(changes={name: "started"}, comment=f"{name} has started with what changed.")
+    return outcome
 
 
 def firewall_active(name):

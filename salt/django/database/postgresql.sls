@@ -44,6 +44,7 @@ PostgreSQL settings can be checked:
     - require:
       - file: shared directories are there
 
+{#- Before the package, whose first start of the cluster reads them, so that none other is needed. #}
 {%- for name in ('10-django-restart', '20-django-reload') %}
 
 "PostgreSQL has the settings of {{ name }}":
@@ -51,13 +52,16 @@ PostgreSQL settings can be checked:
     - name: {{ postgresql.config_dir }}/conf.d/{{ name }}.conf
     - source: salt://django/database/files/etc/postgresql/conf.d/{{ name }}.conf.j2
     - template: jinja
-    - user: postgres
-    - group: postgres
+    - makedirs: True
+    - user: root
+    - group: root
     - mode: '0644'
     - check_cmd: {{ check }} settings
     - require:
-      - pkg: packages are installed
+      - django: PostgreSQL is the one with the data
       - file: PostgreSQL settings can be checked
+    - require_in:
+      - pkg: packages are installed
 {%- endfor %}
 
 PostgreSQL lets in whom it should:
@@ -82,6 +86,7 @@ PostgreSQL runs:
     - watch:
       - file: PostgreSQL has the settings of 10-django-restart
     - require:
+      - pkg: packages are installed
       - file: PostgreSQL has the settings of 20-django-reload
       - file: PostgreSQL lets in whom it should
 
