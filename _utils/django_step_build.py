@@ -224,14 +224,19 @@ def _closed(deployment, folder, comment):
 def _follow_user(deployment):
     """Give what the project has written to its user, when that was another until now."""
     layout = deployment.layout
-    before = django_layout.read_json(layout.owner).get("user", deployment.name)
-    if before == deployment.user and layout.owner.exists():
+    wanted = {"user": deployment.user, "group": deployment.project["group"]}
+    before = django_layout.read_json(layout.owner)
+    if before == wanted:
         return
-    if before != deployment.user:
+    if before:
+        # What environments share with it is root's and the former group's, and stays so for them.
+        django_layout.remove_tree(layout.cache / django_venv.UV_CACHE)
+    former = before.get("user", deployment.name)
+    if former != deployment.user:
         with contextlib.suppress(KeyError):  # there is no such user, so nothing is theirs
-            account = pwd.getpwnam(before)
+            account = pwd.getpwnam(former)
             # What the web server may read has its group in any case, and keeps it.
-            is_own = before != django_mod_wsgi.EMBEDDED_USER
+            is_own = former != django_mod_wsgi.EMBEDDED_USER
             old, new = (
                 (account.pw_uid, account.pw_gid if is_own else None),
                 (deployment.uid, deployment.gid),
@@ -240,7 +245,7 @@ def _follow_user(deployment):
                 folder = deployment.project["paths"][key]
                 if os.path.isdir(folder):
                     django_layout.hand_over(folder, old, new)
-    django_layout.write_json(layout.owner, {"user": deployment.user})
+    django_layout.write_json(layout.owner, wanted)
 
 
 def _describe_revision(deployment):

@@ -15,6 +15,7 @@ from django_layout import digest, read_json
 from django_run import BASE_PATH, build_environment
 
 MARKER = ".django-formula.json"
+UV_CACHE = "uv"
 _INCLUDE = re.compile(r"^\s*(?:-r|--requirement|-c|--constraint)[\s=]*(\S+)", re.MULTILINE)
 # Requirements that are folders of the source: their code gets into the environment.
 _LOCAL_REQUIREMENT = re.compile(
@@ -247,15 +248,16 @@ def environment(own, venv, home, secrets):
     own
         The pillar's build-time variables (dict of str), which win.
     home
-        Folder for the caches of uv and pip.
+        Folder for the caches of uv and pip. The first environment is links to what uv unpacks
+        there, half the files to write; later ones are copies, since what is linked is root's then.
     secrets
         Secrets of the project: ``python.index_url`` and ``python.extra_index_urls`` may be there.
     """
     extra = {
         "HOME": str(home),
-        "UV_CACHE_DIR": f"{home}/uv",
+        "UV_CACHE_DIR": f"{home}/{UV_CACHE}",
         "PIP_CACHE_DIR": f"{home}/pip",
-        "UV_LINK_MODE": "copy",
+        "UV_LINK_MODE": "copy" if os.path.exists(f"{home}/{UV_CACHE}") else "hardlink",
         "UV_PYTHON_DOWNLOADS": "never",
         "UV_SYSTEM_CERTS": "1",
         "UV_NO_PROGRESS": "1",

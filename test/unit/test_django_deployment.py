@@ -380,6 +380,19 @@ def test_another_user_gets_what_the_project_has_written(deployment, monkeypatch)
         assert {words[0] for words in handed} <= {deployment.project["paths"]["cache"]}
 
 
+@pytest.mark.parametrize("other", [{"user": "nobody"}, {"group": "staff"}])
+def test_cache_of_another_user_or_group_is_begun_anew(deployment, monkeypatch, other):
+    """What is shared with environments is for root and that group only."""
+    monkeypatch.setattr(django_layout, "hand_over", lambda *words: None)
+    archive = deployment.layout.cache / "uv/archive-v0"
+    for wanted, stays in (({}, True), ({}, True), (other, False)):
+        archive.mkdir(parents=True, exist_ok=True)
+        deployment.user = wanted.get("user", deployment.user)
+        deployment.project["group"] = wanted.get("group", deployment.project["group"])
+        fetch(deployment)
+        assert archive.exists() == stays
+
+
 def test_what_serves_in_apache_is_asked_there_though_the_pillar_has_nginx(deployment, monkeypatch):
     served(deployment, FIRST)
     web = {"mod_wsgi": {"module": "shop.wsgi:application"}}

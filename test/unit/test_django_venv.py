@@ -254,6 +254,13 @@ def test_build_environment_lets_the_pillar_win():
     assert env["UV_PYTHON_DOWNLOADS"] == "never"
 
 
+def test_only_the_first_environment_shares_its_files_with_the_cache(tmp_path):
+    """Its files are root's when it is built, and nobody else may link to such."""
+    assert django_venv.environment({}, VENV, tmp_path, {})["UV_LINK_MODE"] == "hardlink"
+    (tmp_path / "uv").mkdir()
+    assert django_venv.environment({}, VENV, tmp_path, {})["UV_LINK_MODE"] == "copy"
+
+
 def test_index_of_the_pillar_is_for_uv_and_pip():
     secrets = {
         "python.index_url": "http://u:p@index.example.org/simple",
