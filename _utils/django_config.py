@@ -116,7 +116,8 @@ def resolve(pillar, facts, parameters):
     if errors:
         return _nothing(host, errors)
     config = _config(fleet, host, hosts, hosts_of, resolved, system)
-    config["warnings"] = django_checks.warnings(projects)
+    doubts = config["postgresql"].pop("doubts", [])
+    config["warnings"] = [*django_checks.warnings(projects), *doubts]
     return config
 
 

@@ -7,6 +7,8 @@ import django_queue
 import django_tuning
 
 ASGI_REQUESTS = 10  # for which a worker is reckoned to hold a connection each
+LEAST_CONNECTIONS, SPARE_CONNECTIONS = 100, 20
+BACKEND_MIB = 5  # of memory that is a connection's own
 
 
 def configuration(fleet, host, hosts, projects, system):
@@ -73,11 +75,31 @@ def configuration(fleet, host, hosts, projects, system):
         "settings": dict(sorted(settings.items())),
         "hba": hba,
         "databases": databases,
+        "doubts": _doubts(held(projects, len(clients)), len(clients), memory),
     }
+
+
+def _doubts(need, clients, memory):
+    """What is to be known of so many connections on a machine with so much memory, as messages."""
+    room = memory * 3 // 4 // BACKEND_MIB
+    if need <= room:
+        return []
+    who = f"the processes on {max(clients, 1)} hosts"
+    return [
+        f"django:postgresql:max_connections: {who} may hold {need} connections, and PostgreSQL's"
+        f" share of this machine's memory, {memory} MiB, has room for about {room}; put a pooler"
+        " such as PgBouncer in between, let them have fewer app:workers and app:threads, or give"
+        " this machine more memory"
+    ]
 
 
 def connections(projects, clients):
     """Connections that the projects' processes can hold at once and some more; at least 100."""
+    return max(LEAST_CONNECTIONS, -(-(held(projects, clients) + SPARE_CONNECTIONS) // 10) * 10)
+
+
+def held(projects, clients):
+    """Connections that the projects' processes, on so many other hosts, can hold at once (int)."""
     need = 0
     for project in projects.values():
         app = project["app"]
@@ -86,7 +108,7 @@ def connections(projects, clients):
         need += app["workers"] * at_once
         for process in project["processes"].values():
             need += process["count"] * django_queue.jobs(process)
-    return max(100, -(-(need * max(clients, 1) + 20) // 10) * 10)
+    return need * max(clients, 1)
 
 
 def _hba_line(line):
