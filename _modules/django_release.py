@@ -127,13 +127,15 @@ def release_allow(project):
 
 def restart(project, process=None):
     """
-    Exchange a project's processes by new ones of the same release and configuration. Web processes
-    are exchanged by the health-checked switch, so that no request is dropped.
+    Exchange a project's processes by new ones of the same release, with the configuration that the
+    pillar has for it. Web processes are exchanged by the health-checked switch, so that no request
+    is dropped. What its source has got since is not looked at.
 
     process : None
         Only this one of ``processes``; it is stopped, may finish its work, and is started again.
 
-    Returns what changed (dict).
+    Returns what changed (dict). Raises CommandExecutionError when the pillar means another release
+    than the one that serves.
 
     CLI Example:
 
@@ -156,6 +158,7 @@ def restart(project, process=None):
                 f"{django_hold.sentence(deployment.hold)}\nIts web process cannot be restarted "
                 "meanwhile; django.rollback to another release, or django.release_allow."
             )
+        django_operations.keep_release(deployment)
         django_operations.next_generation(deployment)
         for step in django_operations.EXCHANGE:
             changes.update(step(deployment).changes)
@@ -171,7 +174,8 @@ def scale(project, process, count):
     process
         ``web`` (workers of Gunicorn) or one of ``processes``.
     count
-        How many are to run, at least 1.
+        How many are to run, at least 1, and at most what the pillar may have: 1024 workers, 256 of
+        a process.
 
     Returns what changed (dict).
 
@@ -232,7 +236,8 @@ def releases(project):
 
         salt-call django.releases shop
     """
-    layout = _access().deployment(project).layout
+    deployment = _access().deployment(project)
+    layout = deployment.layout
     refused = {entry["release"] for entry in layout.refusals()}
     found = []
     for name in layout.release_ids():
@@ -244,6 +249,7 @@ def releases(project):
                 "built": record.get("built_at"),
                 "live": name == layout.live_release(),
                 "held_back": name in refused,
+                "venv": deployment.linked_venv(name),
             }
         )
     return sorted(found, key=lambda release: release["built"] or "")
@@ -316,7 +322,8 @@ def status(project=None):
     """
     What really runs: for each project (or one) the live release and instance, its processes with
     their states, whether it answers its health check, and its timers with the result of their last
-    run: when it ``started`` and ``ended``, its ``exit_status`` and whether it ``failed``.
+    run: when it ``started`` and ``ended``, its ``exit_status`` and whether it ``failed``. What is
+    in the way of an answer, such as a process manager that is away, is told as ``problem``.
 
     CLI Example:
 
@@ -336,7 +343,11 @@ def _status(name):
     deployment = _access().deployment(name)
     layout = deployment.layout
     instance = layout.live_instance()
-    programs = deployment.manager.programs()
+    problems, programs = [], {}
+    try:
+        programs = deployment.manager.programs()
+    except (StepError, CommandError, OSError) as error:
+        problems.append(deployment.redact(str(django_access.as_step_error(error))))
     answer = {
         "url": deployment.project["url"],
         "release": layout.live_release(),
@@ -350,8 +361,9 @@ def _status(name):
         problem = django_health.ask(path, deployment.health_of(instance))
         answer["revision"] = layout.record(layout.live_release() or "").get("revision")
         answer["healthy"] = problem is None
-        if problem:
-            answer["problem"] = problem
+        problems += [problem] if problem else []
+    if problems:
+        answer["problem"] = "\n".join(problems)
     if deployment.hold:
         answer["held"] = django_hold.sentence(deployment.hold)
     if deployment.project["timers"]:

@@ -333,8 +333,14 @@ def custom(command, user=None, conf_file=None, bin_env=None):
     argv = [_supervisorctl(bin_env)]
     if conf_file is not None:
         argv += ["-c", conf_file]
+    try:
+        words = shlex.split(str(command))
+    except ValueError as error:
+        raise CommandExecutionError(f"command: {error}") from None
+    if not words:
+        raise CommandExecutionError("command: expected a command of supervisorctl, got nothing")
     session.forget(__context__)
-    ran = __salt__["cmd.run_all"]([*argv, *shlex.split(command)], runas=user, python_shell=False)
+    ran = __salt__["cmd.run_all"]([*argv, *words], runas=user, python_shell=False)
     if ran["retcode"] != 0:
         output = "\n".join(part for part in (ran["stdout"], ran["stderr"]) if part)
         raise CommandExecutionError(

@@ -99,7 +99,8 @@ def undefine(name, timeout=None, test=False, user=None, conf_file=None, bin_env=
         Only tell the changes.
 
     Returns ``{changes: dict, comment: str}``, with changes empty when there was nothing. Raises
-    CommandExecutionError when it does not end, and when a file that is not its own defines it.
+    CommandExecutionError when it does not end, when a file that is not its own defines it, and when
+    its own defines something else besides.
 
     CLI Example:
 
@@ -112,6 +113,7 @@ def undefine(name, timeout=None, test=False, user=None, conf_file=None, bin_env=
         daemon = session.find_daemon(conf_file, bin_env)
         file = django_supervisor_ini.read_file(daemon.settings.program_path(name))
         overview = session.overview(daemon, __context__, True)
+        django_supervisor.keep_strangers(file, django_supervisor_plan.members(name, file.readable))
         made = django_supervisor_plan.plan_removal(name, file, overview)
         if name in made.retire:
             other = daemon.defined_in(name, besides=file.path)
@@ -160,6 +162,8 @@ def dismiss(name, user=None, conf_file=None, bin_env=None):
     with session.told():
         daemon = session.find_daemon(conf_file, bin_env)
         path = daemon.settings.program_path(name)
+        file = django_supervisor_ini.read_file(path)
+        django_supervisor.keep_strangers(file, django_supervisor_plan.members(name, file.readable))
         session.forget(__context__)
         # First the file: a supervisord that is started anew meanwhile must not start it again.
         if os.path.exists(path):
@@ -483,6 +487,7 @@ def _real_changes(file, made, before, after):
 
 
 def _group(name):
+    name = str(name)
     return name[:-1] if name.endswith(":") else name.removesuffix(":*")
 
 

@@ -413,6 +413,7 @@ def _configured(unit, where):
 
 
 def _group_of(name, table):
+    name = str(name)
     if name in table:
         return table[name]["group"]
     return name.partition(":")[0]

@@ -107,6 +107,7 @@ class Deployment:
         self.deploy_key = secrets.get("source.deploy_key")
         self._declared = declared
         self._revision = None
+        self._unasked = None  # why the source cannot be asked for its revision
         self._repairs = django_layout.read_json(self.layout.repairs)
         self.planned_venv = None  # in test mode, the one that a run would build or link
         self.database = None  # what the database said last in this run
@@ -210,16 +211,24 @@ class Deployment:
     def revision(self):
         """
         The source revision (str) that the pillar means; asked for once in a run. Empty in test mode
-        where git is not installed yet: in a run it is by now.
+        where git is not installed yet: in a run it is by now. A source that does not answer is not
+        asked again either: each time may take minutes.
         """
-        if self._revision is None:
+        if self._revision is None and self._unasked is None:
             if self.test and django_source.missing_program(self.project["source"]):
                 return ""
             try:
                 self._revision = django_source.revision(self.project["source"], self.deploy_key)
             except django_source.SourceError as error:
-                raise StepError(str(error)) from None
+                self._unasked = str(error)
+        if self._revision is None:
+            raise StepError(self._unasked)
         return self._revision
+
+    def keep_revision(self):
+        """The source means what serves, whatever has come since: for who wants no other release."""
+        record = self.layout.record(self.layout.live_release() or "")
+        self._revision = record.get("revision", self._revision)
 
     @property
     def content(self):

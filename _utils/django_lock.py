@@ -7,6 +7,7 @@ run, after a package was installed, and a second lock of the same process would 
 """
 
 import fcntl
+import logging
 import os
 import pathlib
 import time
@@ -15,6 +16,7 @@ FOLDER = pathlib.Path("/run/lock")
 TIMEOUT = 600
 _POLL_SECONDS = 0.5
 _held = {}
+log = logging.getLogger(__name__)
 
 
 class LockedError(Exception):
@@ -35,14 +37,17 @@ def hold(project, timeout=TIMEOUT):
         return
     FOLDER.mkdir(exist_ok=True)  # a host without systemd may have an empty /run
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + timeout
+    deadline, told = time.monotonic() + timeout, False
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             break
         except BlockingIOError:
+            owner = os.pread(handle, 64, 0).decode().strip()
+            if not told:
+                told = True
+                log.warning("Another run (process %s) works on %s; waiting for it", owner, project)
             if time.monotonic() > deadline:
-                owner = os.pread(handle, 64, 0).decode().strip()
                 os.close(handle)
                 raise LockedError(
                     f"another run (process {owner}) has worked on {project} for {timeout} s; "

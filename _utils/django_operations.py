@@ -21,6 +21,7 @@ import django_step_verify
 from django_deployment import StepError
 
 SCALE_SECONDS = 30
+MOST_WORKERS, MOST_PROCESSES = 1024, 256  # as the pillar has it
 # What makes a release ready to be looked at, and touches nothing that serves.
 PREPARE = (
     django_step_build.fetch,
@@ -52,6 +53,21 @@ def prepare(deployment):
         if live:
             django_host_files.restore(deployment, live)
     return deployment.instance
+
+
+def keep_release(deployment):
+    """
+    Let the release that serves be the wanted one, whatever its source has got since. A StepError
+    where the pillar means another one.
+    """
+    live = deployment.layout.live_release()
+    deployment.keep_revision()
+    if deployment.release_id != live or deployment.instance is None:
+        raise StepError(
+            f"The pillar means another release than {live}, which serves, or that is not whole. "
+            "Nothing was restarted: salt-call state.apply brings what the pillar means, by new "
+            "processes."
+        )
 
 
 def next_generation(deployment):
@@ -94,9 +110,11 @@ def scale_web(deployment, count):
 
     Source: https://docs.gunicorn.org/en/stable/signals.html (TTIN, TTOU).
     """
-    if deployment.project["app"]["server"] != "gunicorn":
+    _no_more_than(MOST_WORKERS, count)
+    ((name, definition),) = programs_of(deployment, "web").items()
+    # What serves may be another server than the pillar's; the signals would stop most others.
+    if not any(word.endswith("/bin/gunicorn") for word in definition.get("command", [])):
         raise StepError("only Gunicorn's workers can be scaled; change app:workers in the pillar")
-    (name,) = programs_of(deployment, "web")
     pid = deployment.manager.programs().get(name, {}).get("pid")
     if not pid:
         raise StepError(f"{name} does not run")
@@ -112,12 +130,18 @@ def scale_web(deployment, count):
     return old, count
 
 
+def _no_more_than(most, count):
+    if count > most:
+        raise StepError(f"count: expected at most {most}, got {count}")
+
+
 def _workers(pid):
     return sum(1 for process in django_running.table().values() if process.parent == pid)
 
 
 def scale_process(deployment, process, count):
     """Run ``count`` of a process; returns the programs that were started and stopped (lists)."""
+    _no_more_than(MOST_PROCESSES, count)
     spec = deployment.project["processes"].get(process)
     if spec and spec["single"] and count > 1:
         raise StepError(f"{process} is single: there must never be more than one")

@@ -30,7 +30,7 @@ def choose(deployment, wanted=None):
     """
     The instance (str) to go back to: the newest that has served before the live one, or the newest
     of the release whose id begins with ``wanted`` (str, or int where Salt took the digits of a
-    command line for a number). A StepError when it is damaged.
+    command line for a number). A StepError when it is damaged, or several ids begin so.
     """
     layout, live = deployment.layout, deployment.layout.live_instance()
     if live is None:
@@ -48,6 +48,9 @@ def choose(deployment, wanted=None):
     known = f"these have served and are still here: {', '.join(good) or 'none'}"
     if not others:
         raise StepError(f"No release {f'{wanted}… ' if wanted else ''}to go back to; {known}")
+    meant = sorted({layout.release_of(name) for name in others})
+    if wanted not in (None, "") and len(meant) > 1:
+        raise StepError(f"{wanted} may be any of {', '.join(meant)}; write more of it")
     damage = _damage(layout, others[0])
     if damage:
         release = layout.release_of(others[0])
@@ -107,14 +110,30 @@ def ahead(deployment, instance):
     ``{alias: [[app, name], …]}``, of applications that the live release has.
     """
     live = deployment.layout.live_instance()
-    known = deployment.layout.instance_record(instance)["facts"]["migrations"]
-    newer = deployment.layout.instance_record(live).get("facts", {}).get("migrations", [])
+    facts = deployment.layout.instance_record(live).get("facts", {})
+    known = _known(deployment, instance, facts.get("replaces", []))
+    newer = facts.get("migrations", [])
     applied = django_database.asked(deployment, live)["migrations"]
     found = {
         alias: [key for key in keys if key in newer and key not in known]
         for alias, keys in applied.items()
     }
     return {alias: keys for alias, keys in found.items() if keys}
+
+
+def _known(deployment, instance, replaces=()):
+    """
+    Migrations (list of keys) that the code of an instance has, and those squashed ones that stand
+    for nothing else; ``replaces`` are pairs of a squashed one and what it replaces.
+    """
+    known = [*deployment.layout.instance_record(instance)["facts"]["migrations"]]
+    left = list(replaces)
+    while True:
+        had = [pair for pair in left if all(key in known for key in pair[1])]
+        if not had:
+            return known
+        known += [key for key, _ in had]
+        left = [pair for pair in left if pair not in had]
 
 
 def go_back(deployment, instance, reverse):
@@ -124,11 +143,14 @@ def go_back(deployment, instance, reverse):
     """
     live = deployment.layout.live_instance()
     late, rest = _halves(deployment, live, reverse)
+    known = _known(deployment, instance) if reverse else []
     if reverse:
-        _reverse(deployment, live, reverse, "Nothing was done", tried=True)
-    undone = _reverse(deployment, live, late, "The release did not go back") if late else {}
+        _reverse(deployment, live, reverse, known, "Nothing was done", tried=True)
+    undone = {}
+    if late:
+        undone = _reverse(deployment, live, late, known, "The release did not go back")
     before = deployment.layout.refusals()
-    if deployment.hold or deployment.instance != instance:
+    if deployment.hold or not _is_meant(deployment, instance):
         _hold(deployment, instance, live)
     try:
         django_step_static.restore(deployment, instance)
@@ -140,7 +162,7 @@ def go_back(deployment, instance, reverse):
     changes.update(django_step_processes.run_processes(deployment).changes)
     if rest:
         failure = "The release went back, its migrations did not"
-        for alias, keys in _reverse(deployment, live, rest, failure).items():
+        for alias, keys in _reverse(deployment, live, rest, known, failure).items():
             undone[alias] = [*undone.get(alias, []), *keys]
     if reverse:
         changes["reversed"] = django_database.as_names(undone)
@@ -169,10 +191,19 @@ def _halves(deployment, live, migrations):
     return late, rest
 
 
-def _reverse(deployment, live, migrations, failure, tried=False):
+def _is_meant(deployment, instance):
+    """Whether the pillar means an instance; where the source cannot be asked, it may not."""
+    try:
+        return deployment.instance == instance
+    except StepError:
+        return False
+
+
+def _reverse(deployment, live, migrations, known, failure, tried=False):
     task = {
         "do": "reverse",
         "migrations": migrations,
+        "known": known,
         "tried": tried,
         **django_database.limits(deployment),
     }

@@ -1,7 +1,8 @@
 """
 Run a command on this host as a given user: no shell unless asked for, a whole and explicit
 environment, a time limit that ends the whole process group, and the last lines of output kept for
-the error message. A child never outlives the process that started it.
+the error message. A child never outlives the process that started it; nor does what a project's
+command has left running in its group outlive that.
 """
 
 import contextlib
@@ -15,8 +16,12 @@ import select
 import shlex
 import signal
 import subprocess
+import time
 
 TAIL_LINES = 25
+MOST_BYTES = 256 * 1024 * 1024  # of output, which is in memory
+KEPT_BYTES = 1024 * 1024  # of one that was more
+LOOK_SECONDS = 0.1
 BASE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What a build may need from the environment of the process that runs Salt: proxies, certificate
 # bundles, package indexes. Never given to a project's own processes.
@@ -117,7 +122,7 @@ def run(
     env
         The whole environment (dict of str); None is a minimal one.
     timeout
-        Seconds after which the process group is killed.
+        Seconds after which the process group is killed; so it is after MOST_BYTES of output.
     stdin
         Text for standard input.
     log
@@ -150,18 +155,15 @@ def run(
             preexec_fn=functools.partial(_die_with, os.getpid()),
             **_credentials(user),
         )
-        reason = None
+        reason = "broken off"
         try:
-            if not _ends(process, timeout):
-                reason = f"killed after its time limit of {timeout} s"
+            reason = _trouble(process, timeout, (out, err))
         finally:
-            if process.poll() is None:
+            if reason or user is not None:
+                # As long as nobody has waited for it, its number is nobody else's.
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-        texts = []
-        for stream in (out, err):
-            stream.seek(0)
-            texts.append(stream.read().decode(errors="replace"))
+            process.wait()
+        texts = [_text(stream) for stream in (out, err)]
     if log:
         text = f"$ {shlex.join(argv)}\n{texts[1]}"
         _append(log, redact(text) if redact else text)
@@ -190,18 +192,37 @@ def _append(log, text):
             raise
 
 
-def _ends(process, timeout):
+def _trouble(process, timeout, outputs):
     """
-    Whether ``process`` ends within ``timeout`` seconds. The kernel tells at once, where
-    ``Popen.wait`` with a time limit looks again every 50 ms.
+    Why ``process`` is to be killed (str): it takes longer than ``timeout`` seconds, or prints more
+    than this host may have memory for. None when it has ended by itself, which the kernel tells at
+    once.
     """
+    deadline = time.monotonic() + timeout
     handle = os.pidfd_open(process.pid)
     try:
         poll = select.poll()
         poll.register(handle, select.POLLIN)
-        return bool(poll.poll(timeout * 1000))
+        while True:
+            left = max(0, deadline - time.monotonic())
+            if poll.poll(min(left, LOOK_SECONDS) * 1000):
+                return None
+            if any(_size(stream) > MOST_BYTES for stream in outputs):
+                return f"killed after it had printed {MOST_BYTES // 2**20} MiB"
+            if not left:
+                return f"killed after its time limit of {timeout} s"
     finally:
         os.close(handle)
+
+
+def _size(stream):
+    return os.fstat(stream.fileno()).st_size
+
+
+def _text(stream):
+    """What is in an open file (str), or the end of it where it is too much."""
+    stream.seek(max(0, _size(stream) - KEPT_BYTES) if _size(stream) > MOST_BYTES else 0)
+    return stream.read().decode(errors="replace")
 
 
 def _which(name, path):

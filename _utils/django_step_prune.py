@@ -1,7 +1,6 @@
 """The step that removes what no release needs any more."""
 
 import os
-import pathlib
 import time
 
 import django_hold
@@ -9,7 +8,7 @@ import django_layout
 import django_programs
 import django_running
 import django_static
-from django_deployment import Outcome
+from django_deployment import Outcome, StepError
 
 LEAVE_SECONDS = 5
 
@@ -25,9 +24,10 @@ def prune(deployment):
     if live is None:
         return Outcome({}, "No release is live yet.")
     used, busy, ended = _in_use(deployment)
-    kept = _kept(deployment, live) | used["releases"]
-    venvs = {deployment.linked_venv(name) for name in kept - {deployment.release_id}}
-    venvs |= {pathlib.PurePath(deployment.venv).name, *used["venvs"]}
+    wanted = _wanted(deployment)
+    kept = _kept(deployment, live, wanted) | used["releases"]
+    venvs = {deployment.linked_venv(name) for name in kept - {wanted}}
+    venvs |= {deployment.planned_venv or deployment.linked_venv(wanted), *used["venvs"]}
     roots = [deployment.layout.record(name).get("static") for name in kept]
     roots = [root for root in roots if root]
     stale = django_static.stale(deployment.layout.static, roots) if roots else []
@@ -62,14 +62,22 @@ def prune(deployment):
     return Outcome(changes, comment)
 
 
-def _kept(deployment, live):
+def _wanted(deployment):
+    """The release (str) that the pillar means; where the source cannot be asked, what serves."""
+    try:
+        return deployment.release_id
+    except StepError:
+        return deployment.layout.live_release()
+
+
+def _kept(deployment, live, wanted):
     """Releases (set of str) that stay: the newest that have served, and what a hold needs."""
     layout = deployment.layout
     served = [layout.release_of(entry["instance"]) for entry in reversed(layout.served())]
     there = layout.release_ids()
     newest = [name for name in dict.fromkeys([live, *served]) if name in there]
-    coming = bool(deployment.test and not deployment.hold and deployment.release_id != live)
-    kept = {*newest[: deployment.project["release"]["keep"] - coming], live, deployment.release_id}
+    coming = bool(deployment.test and not deployment.hold and wanted != live)
+    kept = {*newest[: deployment.project["release"]["keep"] - coming], live, wanted}
     hold = deployment.hold
     if hold and hold["kind"] == django_hold.ROLLED_BACK:
         kept |= {hold["release"], layout.release_of(hold["instance"])}

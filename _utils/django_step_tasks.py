@@ -9,6 +9,7 @@ from django_deployment import Outcome, StepError, unless_held
 from django_run import CommandError, run
 
 LOAD_TIMEOUT = 300
+KINDS = ("first", "before", "after")
 
 
 @unless_held
@@ -17,6 +18,8 @@ def tasks(deployment, when):
     The project's tasks of a kind are done: ``first`` once in the project's life, ``before`` and
     ``after`` (the switch) once for each release.
     """
+    if when not in KINDS:
+        raise StepError(f"when: expected one of {', '.join(KINDS)}, got {when!r}")
     entries = [entry for entry in deployment.project["tasks"] if entry["when"] == when]
     if when == "first":
         loads = [

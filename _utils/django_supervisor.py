@@ -273,17 +273,7 @@ class Daemon:
                 made.notes.append(str(error))
 
     def _check_write(self, wanted, file):
-        extra = sorted(
-            section
-            for section in file.readable
-            if section.partition(":")[0] not in (*KINDS, "group")
-            or section.partition(":")[2] not in _names(wanted)
-        )
-        if extra and not (file.text or "").startswith(HEADER):
-            raise SupervisorError(
-                f"{file.path} also has [{'], ['.join(extra)}], which would be lost; "
-                "move them to another file"
-            )
+        keep_strangers(file, _names(wanted))
         for name in _names(wanted):
             other = self.defined_in(name, besides=file.path)
             if other:
@@ -506,6 +496,21 @@ class Daemon:
 
 def _by_name(table):
     return {full_name(info["group"], info["name"]): info for info in table}
+
+
+def keep_strangers(file, names):
+    """Refuse to write over or delete a file, not of ours, that also defines something else."""
+    extra = sorted(
+        section
+        for section in file.readable
+        if section.partition(":")[0] not in (*KINDS, "group")
+        or section.partition(":")[2] not in names
+    )
+    if extra and not (file.text or "").startswith(HEADER):
+        raise SupervisorError(
+            f"{file.path} also has [{'], ['.join(extra)}], which would be lost; "
+            "move them to another file"
+        )
 
 
 def _names(wanted):

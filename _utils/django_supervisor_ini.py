@@ -166,6 +166,8 @@ class Settings:
 
     def program_path(self, name):
         """Path of the file for a program, in the first folder that supervisord includes."""
+        if "/" in str(name):
+            raise SupervisorError(f"{name}: expected the name of a program or group, not a path")
         for pattern in self.include:
             folder, base = os.path.split(pattern)
             if base.startswith("*") and not glob.has_magic(folder) and not glob.has_magic(base[1:]):

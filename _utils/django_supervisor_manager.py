@@ -26,8 +26,8 @@ class Manager:
         leaving}}``; the last means that it was dismissed.
         """
         try:
-            processes = self._salt["supervisord.processes"]()
-        except CommandExecutionError:
+            processes = self._call("processes")
+        except StepError:
             if not self.test:
                 raise
             processes = {}  # a run has started supervisord before it asks
@@ -37,7 +37,7 @@ class Manager:
                 "state": program["statename"],
                 "pid": program["pid"],
                 "error": program["spawnerr"],
-                "leaving": not os.path.exists(self._salt["supervisord.path"](name)),
+                "leaving": not os.path.exists(self._call("path", name)),
             }
             for name, program in processes.items()
             if name.split(".")[0] == self._project
@@ -45,30 +45,19 @@ class Manager:
 
     def differs(self, name, definition):
         """Whether supervisord's definition of a program is not the wanted one."""
-        return bool(self._salt["supervisord.differs"](name, definition))
+        return bool(self._call("differs", name, definition))
 
     def start(self, name, definition):
         """Define and start a program."""
-        try:
-            self._salt["supervisord.define"](
-                name, definition, timeout=definition["startsecs"] + START_PATIENCE
-            )
-        except CommandExecutionError as error:
-            raise StepError(str(error)) from None
+        self._call("define", name, definition, timeout=definition["startsecs"] + START_PATIENCE)
 
     def stop(self, name, timeout):
         """Stop a program, waiting up to ``timeout`` seconds, and forget it."""
-        try:
-            self._salt["supervisord.undefine"](name, timeout=timeout + 30)
-        except CommandExecutionError as error:
-            raise StepError(str(error)) from None
+        self._call("undefine", name, timeout=timeout + 30)
 
     def dismiss(self, name):
         """Ask a program to end, and not to come back, without waiting for it."""
-        try:
-            self._salt["supervisord.dismiss"](name)
-        except CommandExecutionError as error:
-            raise StepError(str(error)) from None
+        self._call("dismiss", name)
 
     def discard(self, name):
         """
@@ -92,3 +81,10 @@ class Manager:
         if program["state"] in ("FATAL", "BACKOFF", "EXITED", "STOPPED"):
             return f"{name} is {program['state']} {program['error']}".strip()
         return None
+
+    def _call(self, function, *arguments, **options):
+        """What an execution function answers; its failure is one of the step, which is settled."""
+        try:
+            return self._salt[f"supervisord.{function}"](*arguments, **options)
+        except CommandExecutionError as error:
+            raise StepError(str(error)) from None

@@ -17,6 +17,12 @@ ACTIVE = ("RUNNING", "STARTING", "BACKOFF")
 DOWN = ("STOPPED", "EXITED", "FATAL", "UNKNOWN")
 
 
+def members(name, sections):
+    """A program or group and, of a group, its programs (set of str)."""
+    programs = sections.get(f"group:{name}", {}).get("programs", "").split(",")
+    return {name, *(item.strip() for item in programs)}
+
+
 def section_groups(sections):
     """Process groups that the sections of a file define, sorted (list of str)."""
     members, groups = set(), set()
@@ -296,8 +302,9 @@ def resolve(name, processes):
     """
     Full names of the processes that ``name`` means: a process (``group:process``, or ``process``
     where both are the same), a group (``group``, ``group:`` or ``group:*``), or ``all``. Empty when
-    supervisord has nothing of that name.
+    supervisord has nothing of that name. A number is a name that Salt took for one.
     """
+    name = str(name)
     if name == "all":
         return sorted(processes)
     if name in processes:
@@ -308,6 +315,7 @@ def resolve(name, processes):
 
 def unknown(name, processes):
     """What to tell about a name that means no process."""
+    name = str(name)
     groups = sorted({info["group"] for info in processes.values()})
     close = difflib.get_close_matches(name, [*processes, *groups], 1, 0.6)
     hint = f"; did you mean {close[0]}?" if close else f"; it has {', '.join(groups) or 'none'}"

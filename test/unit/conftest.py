@@ -1,7 +1,9 @@
 """What unit tests share: the domain modules on the path, and the resolver at hand."""
 
 import os
+import pwd
 import sys
+import types
 
 import pytest
 import yaml
@@ -50,3 +52,34 @@ def resolve_project(resolve):
         return resolve({"projects": {"shop": project}}, **(_grains or {}))
 
     return call
+
+
+@pytest.fixture
+def deployment(resolve_project, tmp_path, monkeypatch):
+    """A project in a folder of its own, with a release that is built."""
+    import django_deployment
+    import django_layout
+
+    for name in ("chown", "fchown"):
+        monkeypatch.setattr(os, name, lambda *_, **__: None)
+    source = tmp_path / "src"
+    source.mkdir()
+    configuration = resolve_project(source={"path": str(source)}, settings="shop.settings")
+    project = configuration["projects"]["shop"]
+    paths = {name: str(tmp_path / name) for name in project["paths"]}
+    project.update(user=pwd.getpwuid(os.getuid()).pw_name, paths=paths)
+    names = [*project["secret_specs"], "SECRET_KEY"]
+    manager = types.SimpleNamespace(kind="supervisord", test=False)
+    made = django_deployment.Deployment(
+        project, configuration["host"], dict.fromkeys(names, "x"), manager, str
+    )
+    release = made.layout.release(made.release_id)
+    (release / "source").mkdir(parents=True)
+    made.layout.instances.mkdir()
+    made.layout.root.mkdir()
+    (release / "venv").symlink_to("../../venvs/0123")
+    tree = django_layout.fingerprint(release / "source")
+    made.layout.save_record(
+        made.release_id, stage="built", tree=tree, settings="shop.settings", wsgi="a"
+    )
+    return made

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import pathlib
 import pwd
 import socket
@@ -17,37 +16,11 @@ import django_rollback
 import django_step_build
 import django_step_prune
 import django_step_switch
-import django_venv
 import pytest
 from django_deployment import Deployment, Outcome, StepError
 from django_step_build import configure, fetch
 from django_step_static import collect
-
-
-@pytest.fixture
-def deployment(resolve_project, tmp_path, monkeypatch):
-    """A project in a folder of its own, with a release that is built."""
-    for name in ("chown", "fchown"):
-        monkeypatch.setattr(os, name, lambda *_, **__: None)
-    source = tmp_path / "src"
-    source.mkdir()
-    configuration = resolve_project(source={"path": str(source)}, settings="shop.settings")
-    project = configuration["projects"]["shop"]
-    paths = {name: str(tmp_path / name) for name in project["paths"]}
-    project.update(user=pwd.getpwuid(os.getuid()).pw_name, paths=paths)
-    names = [*project["secret_specs"], "SECRET_KEY"]
-    manager = types.SimpleNamespace(kind="supervisord", test=False)
-    made = Deployment(project, configuration["host"], dict.fromkeys(names, "x"), manager, str)
-    release = made.layout.release(made.release_id)
-    (release / "source").mkdir(parents=True)
-    made.layout.instances.mkdir()
-    made.layout.root.mkdir()
-    (release / "venv").symlink_to("../../venvs/0123")
-    tree = django_layout.fingerprint(release / "source")
-    made.layout.save_record(
-        made.release_id, stage="built", tree=tree, settings="shop.settings", wsgi="a"
-    )
-    return made
+from releases import FIRST, SECOND, THIRD, served
 
 
 @pytest.mark.needs_root
@@ -236,32 +209,6 @@ def test_a_changed_pillar_lifts_a_refusal(failed):
 
 
 # Going back
-
-
-def served(deployment, *instances):
-    """Let instances be complete and have served, in this order."""
-    layout = deployment.layout
-    for name in instances:
-        layout.instance(name).mkdir(exist_ok=True)
-        (layout.release(layout.release_of(name))).mkdir(parents=True, exist_ok=True)
-        source = layout.release(layout.release_of(name)) / "source"
-        layout.save_record(
-            layout.release_of(name), stage="built", tree=django_layout.fingerprint(source)
-        )
-        venv = layout.venvs / "v"
-        (venv / "bin").mkdir(parents=True, exist_ok=True)
-        (venv / "bin/python").touch()
-        (venv / django_venv.MARKER).write_text('{"installed": []}')
-        layout.save_instance_record(
-            name, facts={"migrations": []}, definitions={"web": {}}, venv=str(venv)
-        )
-    entries = [{"instance": name} for name in instances]
-    layout.history.write_text(json.dumps({"entries": entries}))
-    layout.live.unlink(missing_ok=True)
-    layout.live.symlink_to(f"instances/{instances[-1]}")
-
-
-FIRST, SECOND, THIRD = (f"{digit * 12}-{digit * 12}" for digit in "abc")
 
 
 def test_the_release_that_served_before_is_gone_back_to(deployment):

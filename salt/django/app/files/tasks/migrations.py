@@ -280,20 +280,25 @@ def _dependent(loader, key):
 
 def reverse(request):
     """
-    Reverse ``migrations`` (``{alias: [[app, name], …]}``), the newest first, under the lock.
-    Nothing is reversed when one of them cannot be, nor when it is only to be ``tried``. Returns the
-    reversed ones by database alias.
+    Reverse ``migrations`` (``{alias: [[app, name], …]}``), the newest first, under the lock; what
+    the older code has (``known``, a list of keys) stays. Nothing is reversed when one of them
+    cannot be, nor when it is only to be ``tried``. Returns the reversed ones by database alias.
     """
     from django.db import connections
     from django.db.migrations.executor import MigrationExecutor
 
-    stuck = [
-        f"{migration} ({operation.describe()})"
-        for alias, keys in request["migrations"].items()
-        for migration, _ in _way_back(MigrationExecutor(connections[alias]), keys)
-        for operation in migration.operations
-        if not operation.reversible
-    ]
+    known = {tuple(key) for key in request["known"]}
+    stuck = []
+    for alias, keys in request["migrations"].items():
+        executor = MigrationExecutor(connections[alias])
+        for migration, _ in _way_back(executor, keys, known):
+            stuck += [
+                f"{migration} ({operation.describe()})"
+                for operation in migration.operations
+                if not operation.reversible
+            ]
+            if any(_is_had(executor.loader, key, known) for key in migration.replaces):
+                stuck.append(f"{migration} (it replaces some that the older release has, too)")
     if stuck:
         raise ValueError(f"these cannot be reversed: {'; '.join(stuck)}")
     if request.get("tried"):
@@ -303,19 +308,38 @@ def reverse(request):
         connection = connections[alias]
         with _alone(connection, request["wait"]), _limited(connection, request):
             executor = MigrationExecutor(connection)
-            steps = _way_back(executor, keys)
+            steps = _way_back(executor, keys, known)
             with _in_short_tries(request):
                 executor.migrate([], plan=steps)
         done[alias] = [[migration.app_label, migration.name] for migration, _ in steps]
     return done
 
 
-def _way_back(executor, keys):
-    """Pairs of a migration and True, the newest first, of those that are applied."""
-    wanted = {tuple(key) for key in keys} & set(executor.loader.applied_migrations)
-    full = executor.migration_plan(executor.loader.graph.leaf_nodes(), clean_start=True)
-    return [
-        (migration, True)
-        for migration, _ in reversed(full)
-        if (migration.app_label, migration.name) in wanted
-    ]
+def _way_back(executor, keys, known):
+    """
+    Pairs of a migration and True, the newest first, of those that are applied. A squashed one
+    stands for what it replaces: it stays where the older code has all of that.
+    """
+    loader = executor.loader
+    wanted = {tuple(key) for key in keys} & set(loader.applied_migrations)
+    full = executor.migration_plan(loader.graph.leaf_nodes(), clean_start=True)
+    found = []
+    for migration, _ in reversed(full):
+        key = (migration.app_label, migration.name)
+        if wanted & {key, *_replaced(loader, key)} and not _is_had(loader, key, known):
+            found.append((migration, True))
+    return found
+
+
+def _replaced(loader, key):
+    """Keys (set) of the migrations that a squashed one replaces, squashed ones among them too."""
+    replaced = {tuple(each) for each in getattr(loader.disk_migrations.get(key), "replaces", [])}
+    return replaced.union(*(_replaced(loader, each) for each in replaced))
+
+
+def _is_had(loader, key, known):
+    """Whether code with the migrations ``known`` has all that a migration does."""
+    replaced = getattr(loader.disk_migrations.get(key), "replaces", [])
+    return key in known or (
+        bool(replaced) and all(_is_had(loader, tuple(each), known) for each in replaced)
+    )

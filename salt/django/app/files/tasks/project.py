@@ -21,6 +21,11 @@ def inspect(request):
         "media_root": str(settings.MEDIA_ROOT or ""),
         "databases": {alias: connections[alias].vendor for alias in connections},
         "migrations": migrated,
+        "replaces": [
+            [list(key), [list(each) for each in migration.replaces]]
+            for key, migration in sorted(loader.disk_migrations.items())
+            if migration.replaces
+        ],
         "after_switch": _after_switch(loader, request.get("after_switch", [])),
         "user": _user_columns(settings),
         "uploads_on_disk": _uploads_on_disk() if request.get("uploads") else None,
