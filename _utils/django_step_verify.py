@@ -44,6 +44,11 @@ def _strays(deployment, instance):
             continue
         for pid in [pid for pid in pids if pid in table]:
             found += _strays_of(deployment, name, pid, table, own)
+    if found:
+        found.append(
+            "A run starts what does not run; what runs from elsewhere is exchanged by: "
+            f"salt-call django.restart {deployment.name}"
+        )
     return found
 
 

@@ -143,6 +143,22 @@ class TestFunctions:
             call("custom", "start nope", bin_env=bin_env)
         with pytest.raises(CommandNotFoundError, match="There is no supervisorctl at"):
             call("custom", "version", bin_env="/usr")
+        for command, told in (("start 'web", "command: No closing quotation"), ("", "got nothing")):
+            with pytest.raises(CommandExecutionError, match=told):
+                call("custom", command, bin_env=bin_env)
+
+    def test_names_that_are_none(self, call, supervisord):
+        """Digits are a number to Salt's command line; a path would lead to files of others."""
+        for function in ("start", "stop", "signal", "status", "update", "add", "remove"):
+            words = ["HUP"] if function == "signal" else []
+            name = {"name": 7} if function == "update" else {}
+            with pytest.raises(CommandExecutionError, match="7"):
+                call(function, *([] if name else [7]), *words, **name)
+        before = supervisord.config.read_text()
+        for function in ("undefine", "dismiss"):
+            with pytest.raises(CommandExecutionError, match="not a path"):
+                call(function, "../supervisord")
+        assert supervisord.config.read_text() == before
 
 
 class TestWithoutSupervisord:

@@ -7,6 +7,8 @@ Each defect that Salt's own states had is a test of that name.
 import json
 import sys
 
+import pytest
+from salt.exceptions import CommandExecutionError
 from supervisors import QUICK, SLEEP, STUBBORN, program
 
 
@@ -372,3 +374,14 @@ class TestAbsent:
         failed = fails("absent", name="web")
         assert f"web is defined in {supervisord.conf_d}/all.conf" in failed.comment
         assert supervisord.states() == {"web": "RUNNING"}
+
+    def test_a_file_with_somebody_elses(self, fails, call, supervisord):
+        """It would end, too, and its definition would be lost."""
+        section = "[program:%s]\ncommand = /bin/sleep 5\nstartsecs = 0\n"
+        supervisord.write("web", section % "web" + section % "mail")
+        supervisord.call("update")
+        assert "also has [program:mail]" in fails("absent", name="web").comment
+        with pytest.raises(CommandExecutionError, match="also has"):
+            call("dismiss", "web")
+        assert supervisord.states() == {"web": "RUNNING", "mail": "RUNNING"}
+        assert "program:mail" in supervisord.read("web")

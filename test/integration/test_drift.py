@@ -290,6 +290,22 @@ def test_current_that_points_elsewhere(site):
     assert site.live() == live
 
 
+def test_processes_that_run_another_release(site):
+    """All on the disk is as it was, and so is what supervisord has: only the processes tell."""
+    release, instance = site.live()
+    folder = f"{ROOT}/releases/{release}"
+    site.run(f"mv {folder} {ROOT}/releases/other && cp -a {ROOT}/releases/other {folder}")
+    outcome = site.apply(check=False)
+    assert outcome.failed[0] == "guestbook: what runs is verified", outcome.told()
+    comment = outcome.comment("guestbook: what runs is verified")
+    assert f"uses {ROOT}/releases/other" in comment
+    assert "django.restart guestbook" in comment, "what to do about it"
+    site.call("django.restart", "guestbook")
+    assert site.live()[0] == release and site.live()[1] != instance
+    site.assert_settled()
+    assert not site.host.exists(f"{ROOT}/releases/other")
+
+
 def test_secret_file_that_others_could_read(site):
     path = "/etc/django-formula/secrets/guestbook.json"
     site.run(["chmod", "644", path])

@@ -222,6 +222,31 @@ def test_rollback_reverses_migrations_when_asked_to(server):
     server.apply()
 
 
+def test_rollback_over_squashed_migrations_takes_nothing_away(server):
+    """To the older release the tables of what was squashed are its own."""
+    squashed = f'    replaces = [("guestbook", "0004_column")]\n{COLUMN % ("first", "first")}'
+    migration(server, "0004_squashed", squashed)
+    server.apply()
+    recorded = "SELECT count(*) FROM django_migrations WHERE name = '0004_squashed'"
+    assert server.psql(recorded, "guestbook") == ["1"]
+    told = server.call("django.rollback", "guestbook", "migrations=True")
+    assert told["database_is_ahead_by"] == {}
+    assert "first" in columns(server)
+    assert server.host.get("/").status == 200
+    migration(server, "0007_new", COLUMN % ("recent", "recent"), "0006_depends_on_it")
+    mixed = '    replaces = [("guestbook", "0006_depends_on_it"), ("guestbook", "0007_new")]\n'
+    migration(server, "0006_squashed", mixed + COLUMN % ("later", "later"), "0005_late")
+    server.apply()
+    done = server.run("salt-call django.rollback guestbook migrations=True", check=False)
+    assert done.returncode != 0
+    assert "0006_squashed (it replaces some that the older release has, too)" in (
+        done.stdout + done.stderr
+    )
+    assert {"later", "recent"} <= set(columns(server))
+    server.run(f"rm {MIGRATIONS}/*_squashed.py {MIGRATIONS}/0007_new.py")
+    server.apply()
+
+
 def test_rollback_tells_what_cannot_be_reversed_before_it_does_anything(server):
     body = '    operations = [migrations.RunSQL("SELECT 1")]\n'
     migration(server, "0007_one_way", body, "0006_depends_on_it")

@@ -135,6 +135,45 @@ def test_git_tag_and_branch(server):
     server.assert_settled()
 
 
+def test_going_back_while_git_is_away(server):
+    """Also a second time, and held to over runs; starting anew needs no source either."""
+    change(server, "guestbook/templates/guestbook/index.html", "It works.", "Newer.")
+    server.run(f"{server.git} commit -qam newer")
+    server.apply()
+    newer = server.live()
+    server.run(f"mv {SOURCE} {SOURCE}.away")
+    server.call("django.restart", "guestbook")
+    assert server.live()[0] == newer[0]
+    with no_failed_request(server):
+        server.call("django.rollback", "guestbook")
+    older = server.live()[0]
+    assert older != newer[0]
+    server.assert_settled()
+    assert server.live()[0] == older
+    assert "cannot reach" not in server.run("salt-call django.status guestbook").stdout
+    server.run(f"mv {SOURCE}.away {SOURCE}")
+    assert server.apply().changed == [], "it is still what was gone back from"
+    server.run(f"{server.git} reset -q --hard v1")
+    server.apply()
+
+
+def test_supervisord_that_is_away(server):
+    """What can be told is told, and nothing is noted of what was not done."""
+    live = server.live()
+    server.run("systemctl stop supervisor")
+    told = server.call("django.status")["guestbook"]
+    assert told["release"] == live[0] and told["healthy"] is False
+    assert "supervisord does not answer" in told["problem"]
+    done = server.run("salt-call django.rollback guestbook", check=False)
+    assert done.returncode != 0
+    assert "supervisord does not answer" in done.stdout + done.stderr
+    assert server.live() == live
+    server.run("systemctl start supervisor")
+    server.apply()
+    assert server.live() == live
+    server.assert_settled()
+
+
 def test_slow_request_is_finished_by_the_old_release(server):
     """One that is being answered while the new release takes over is answered to its end."""
     got = []

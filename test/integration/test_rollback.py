@@ -313,6 +313,25 @@ def test_restart_exchanges_the_web_process(server):
     server.assert_settled()
 
 
+def test_restart_brings_no_other_release(server):
+    """What the source has got since is left to the next run; what the pillar means is told."""
+    live, before = server.live(), pids(server)
+    change(server, INDEX, "It works.", "Not yet.")
+    with no_failed_request(server):
+        server.call("django.restart", "guestbook")
+    assert server.live()[0] == live[0] and server.live()[1] != live[1]
+    assert not before & pids(server)
+    restore(server)
+    before = pids(server)
+    pillar = server.host.read("/etc/django-formula/pillar/site.sls")
+    server.pillar(f"{pillar.rstrip()}\n      build: ['true']\n")
+    done = server.run("salt-call django.restart guestbook", check=False)
+    assert done.returncode != 0
+    assert "The pillar means another release" in done.stdout + done.stderr
+    assert pids(server) == before
+    server.pillar(pillar)
+
+
 def test_restart_of_one_process(server):
     before, clock = pids(server), lines(server, "clock")
     told = server.call("django.restart", "guestbook", "clock")

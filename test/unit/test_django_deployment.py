@@ -16,6 +16,7 @@ import django_rollback
 import django_step_build
 import django_step_prune
 import django_step_switch
+import django_step_tasks
 import pytest
 from django_deployment import Deployment, Outcome, StepError
 from django_step_build import configure, fetch
@@ -65,6 +66,12 @@ def test_configuration_whose_record_was_not_written_any_more_is_continued(deploy
     configure(deployment)
     assert deployment.layout.instance_record(deployment.instance)["release"]
     assert configure(deployment).changes == {}
+
+
+@pytest.mark.parametrize("when", ["befor", "static", None, 1])
+def test_tasks_of_a_kind_that_is_none_are_not_all_done(deployment, when):
+    with pytest.raises(StepError, match="when: expected one of first, before, after, got"):
+        django_step_tasks.tasks(deployment, when)
 
 
 def test_user_that_is_gone_is_told(deployment):

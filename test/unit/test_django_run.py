@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import pwd
 import signal
 import subprocess
 import sys
@@ -94,6 +95,27 @@ def test_daemon_that_keeps_the_output_open_does_not_delay():
     done = run(["sh", "-c", "sleep 20 & echo $!"])
     assert time.monotonic() - start < 5
     os.kill(int(done.stdout), signal.SIGKILL)
+
+
+def test_command_of_a_project_leaves_nobody_behind():
+    """Whether it ends well or not: what it left works on in a folder that is sealed, or gone."""
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    for status in (0, 3):
+        done = run(["sh", "-c", f"sleep 20 & echo $!; exit {status}"], user=user, check=False)
+        assert done.returncode == status
+        assert wait_gone(int(done.stdout))
+
+
+def test_output_without_end_does_not_fill_the_memory(monkeypatch, tmp_path):
+    monkeypatch.setattr(django_run, "MOST_BYTES", 4 << 20)
+    monkeypatch.setattr(django_run, "KEPT_BYTES", 1 << 16)
+    log = tmp_path / "build.log"
+    with pytest.raises(CommandError, match="killed after it had printed 4 MiB\n.*y") as caught:
+        run(["yes"], timeout=60, log=log)
+    assert caught.value.output.splitlines() == ["y"] * 25
+    assert log.stat().st_size < 1 << 17
+    done = run(["sh", "-c", "yes | head -c 3000000"], timeout=60)
+    assert len(done.stdout) == 3000000, "less than that is all there"
 
 
 def test_child_dies_with_the_process_that_started_it(tmp_path):

@@ -69,8 +69,8 @@ def dead(made):
 @pytest.mark.parametrize(
     "damage, told",
     [
-        (of_another_release, r"process 10\) uses .*/releases/cccccccccccc$"),
-        (of_another_environment, r"process 10\) uses .*/venvs/v2$"),
+        (of_another_release, r"(?m)process 10\) uses .*/releases/cccccccccccc$"),
+        (of_another_environment, r"(?m)process 10\) uses .*/venvs/v2$"),
         (without_folder, r"process 11 of .* which is gone"),
         (dead, "does not run"),
     ],

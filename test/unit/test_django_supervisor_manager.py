@@ -7,7 +7,9 @@ import time
 
 import django_running
 import pytest
+from django_deployment import StepError
 from django_supervisor_manager import Manager
+from salt.exceptions import CommandExecutionError
 
 
 class Supervisord:
@@ -62,3 +64,35 @@ def test_what_has_ended_is_forgotten(process):
     supervisord = Supervisord(process)
     Manager("shop", supervisord).discard("shop.web.a")
     assert supervisord.forgotten == ["shop.web.a"]
+
+
+class Gone:
+    """The execution module while supervisord is away."""
+
+    def __getitem__(self, name):
+        def fail(*_, **__):
+            raise CommandExecutionError("supervisord does not answer")
+
+        return fail
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        ("programs", []),
+        ("differs", ["shop.web.a", {}]),
+        ("start", ["shop.web.a", {"startsecs": 1}]),
+        ("stop", ["shop.web.a", 1]),
+        ("dismiss", ["shop.web.a"]),
+    ],
+)
+def test_supervisord_that_is_away_fails_the_step(function, arguments):
+    """As a failure of the step, after which what serves gets its files back."""
+    with pytest.raises(StepError, match="supervisord does not answer"):
+        getattr(Manager("shop", Gone()), function)(*arguments)
+
+
+def test_supervisord_that_a_run_starts_is_away_before_it():
+    manager = Manager("shop", Gone())
+    manager.test = True
+    assert manager.programs() == {}

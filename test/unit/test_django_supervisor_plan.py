@@ -201,6 +201,12 @@ class TestNames:
     def test_group_and_numprocs_names(self, name, found):
         assert django_supervisor_plan.resolve(name, self.TABLE) == found
 
+    def test_digits_are_a_name_that_salt_took_for_a_number(self):
+        table = overview(info("2048")).processes
+        assert django_supervisor_plan.resolve(2048, table) == ["2048"]
+        assert django_supervisor_plan.resolve(7, table) == []
+        assert "no process or group 7;" in django_supervisor_plan.unknown(7, table)
+
     def test_unknown(self):
         assert "did you mean jobs?" in django_supervisor_plan.unknown("job", self.TABLE)
         assert "it has jobs, web" in django_supervisor_plan.unknown("zzz", self.TABLE)
