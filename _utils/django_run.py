@@ -22,6 +22,7 @@ TAIL_LINES = 25
 MOST_BYTES = 256 * 1024 * 1024  # of output, which is in memory
 KEPT_BYTES = 1024 * 1024  # of one that was more
 LOOK_SECONDS = 0.1
+LINE_LENGTH = 2000  # characters of a line in a message
 BASE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What a build may need from the environment of the process that runs Salt: proxies, certificate
 # bundles, package indexes. Never given to a project's own processes.
@@ -94,9 +95,14 @@ def _credentials(user):
 
 
 def tail(text, lines=TAIL_LINES):
-    """The last ``lines`` non-empty lines of ``text``."""
-    kept = [line.rstrip() for line in text.splitlines() if line.strip()]
-    return "\n".join(kept[-lines:])
+    """The last ``lines`` non-empty lines of ``text``, each cut off where nobody would read on."""
+    kept = [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
+    return "\n".join(brief(line) for line in kept)
+
+
+def brief(text):
+    """``text``, or its beginning where it is too long for a message."""
+    return text if len(text) <= LINE_LENGTH else f"{text[:LINE_LENGTH]}… ({len(text)} characters)"
 
 
 def run(

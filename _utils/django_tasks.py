@@ -6,7 +6,7 @@ that neither is seen in a list of processes.
 
 import json
 
-from django_run import CommandError, run
+from django_run import CommandError, brief, run, tail
 
 FOLDER = "salt://django/app/files/tasks"
 LAST_LINES = 8
@@ -58,9 +58,9 @@ def carry_out(python, tasks, texts, **how):
         answer = {}
     if done.returncode == 0 and "error" not in answer and answer:
         return answer
-    reason = answer.get("error") or f"exit status {done.returncode}"
+    reason = brief(answer.get("error") or f"exit status {done.returncode}")
     where = f" ({answer['where']})" if answer.get("where") else ""
-    lines = done.stderr.strip().splitlines()[-LAST_LINES:]
+    lines = [tail(done.stderr, LAST_LINES)]
     blames = "error" in answer and not answer.get("passing")
     answers = {task["do"]: answer[task["do"]] for task in tasks if task["do"] in answer}
-    raise TaskError("\n".join([f"{reason}{where}", *lines]), blames, answers)
+    raise TaskError("\n".join([f"{reason}{where}", *lines]).rstrip(), blames, answers)

@@ -105,7 +105,7 @@ def test_command_lines_held_no_secret(runs):
 
 
 def test_logs_and_caches_hold_no_secret(site, runs):
-    found = site.run("grep -rlI canary0 /var/log /var/cache /var/tmp /tmp", check=False).stdout
+    found = site.run("grep -rla canary0 /var/log /var/cache /var/tmp /tmp", check=False).stdout
     assert found == ""
     assert "canary0" not in site.run("journalctl --no-pager").stdout
 
@@ -113,7 +113,7 @@ def test_logs_and_caches_hold_no_secret(site, runs):
 def test_others_read_no_file_with_a_secret(site, runs):
     """Each file that holds one can be read by root, and by the project's user where it must."""
     found = site.run(
-        f"grep -rlsI canary0 {PLACES} --exclude-dir={CHECKOUT.rsplit('/', 1)[-1]}", check=False
+        f"grep -rlsa canary0 {PLACES} --exclude-dir={CHECKOUT.rsplit('/', 1)[-1]}", check=False
     ).stdout.split()
     assert any(path.endswith("/environment") for path in found)
     for path in found:

@@ -160,6 +160,14 @@ def test_build_environment_takes_proxies_and_certificates_only(monkeypatch):
     assert django_run.build_environment()["NODE_EXTRA_CA_CERTS"] == "/root/ca.pem"
 
 
+def test_a_line_without_end_does_not_fill_the_message():
+    with pytest.raises(CommandError) as caught:
+        run(["sh", "-c", "echo first; yes x | head -c 5000000 | tr -d '\\n'; exit 1"])
+    first, long = caught.value.output.splitlines()
+    assert first == "first"
+    assert long.endswith("… (2500000 characters)") and len(long) < 3000
+
+
 def test_tail_leaves_out_empty_lines():
     assert django_run.tail("a\n\n b \n\n", 1) == " b"
     assert django_run.tail("") == ""
