@@ -48,15 +48,16 @@ def test_salt_loading_the_execution_module_anew_does_not_lock_itself_out(folder)
     assert len(django_lock._held) == 1
 
 
-def test_another_process_is_named(folder, caplog):
+def test_another_process_is_named(folder, monkeypatch):
     """At once, and once: an operator who waits has to know for what."""
+    said = []
+    monkeypatch.setattr(django_lock.log, "warning", lambda text, *words: said.append(text % words))
     holder = another(folder)
     try:
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(django_lock.LockedError, match=f"process {holder.pid}"):
             django_lock.hold("shop", timeout=0.6)
-        (waits,) = caplog.messages
-        assert waits == f"Another run (process {holder.pid}) works on shop; waiting for it"
+        assert said == [f"Another run (process {holder.pid}) works on shop; waiting for it"]
         django_lock.hold("blog", timeout=0)
     finally:
         holder.kill()

@@ -326,15 +326,15 @@ def _way_back(executor, keys, known):
     found = []
     for migration, _ in reversed(full):
         key = (migration.app_label, migration.name)
-        if wanted & {key, *_replaced(loader, key)} and not _is_had(loader, key, known):
+        if wanted & {key, *_stood_for(loader, key)} and not _is_had(loader, key, known):
             found.append((migration, True))
     return found
 
 
-def _replaced(loader, key):
+def _stood_for(loader, key):
     """Keys (set) of the migrations that a squashed one replaces, squashed ones among them too."""
     replaced = {tuple(each) for each in getattr(loader.disk_migrations.get(key), "replaces", [])}
-    return replaced.union(*(_replaced(loader, each) for each in replaced))
+    return replaced.union(*(_stood_for(loader, each) for each in replaced))
 
 
 def _is_had(loader, key, known):
