@@ -109,7 +109,7 @@ def undefine(name, timeout=None, test=False, user=None, conf_file=None, bin_env=
         salt '*' supervisord.undefine web timeout=60
     """
     with session.told():
-        timeout = session.seconds(timeout)
+        name, timeout = str(name), session.seconds(timeout)
         daemon = session.find_daemon(conf_file, bin_env)
         file = django_supervisor_ini.read_file(daemon.settings.program_path(name))
         overview = session.overview(daemon, __context__, True)
@@ -160,7 +160,7 @@ def dismiss(name, user=None, conf_file=None, bin_env=None):
         salt '*' supervisord.dismiss worker
     """
     with session.told():
-        daemon = session.find_daemon(conf_file, bin_env)
+        name, daemon = str(name), session.find_daemon(conf_file, bin_env)
         path = daemon.settings.program_path(name)
         file = django_supervisor_ini.read_file(path)
         django_supervisor.keep_strangers(file, django_supervisor_plan.members(name, file.readable))

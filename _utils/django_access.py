@@ -53,7 +53,7 @@ class Access:
     def project(self, name):
         """Resolved configuration of a project (dict)."""
         projects = self.valid()["projects"]
-        if name not in projects:
+        if not isinstance(name, str) or name not in projects:
             known = ", ".join(sorted(projects)) or "none"
             raise CommandExecutionError(f"This host has no project {name!r}; there are: {known}")
         return projects[name]
@@ -77,8 +77,8 @@ class Access:
     def deployment(self, name, test=False):
         """The :class:`~django_deployment.Deployment` of a project."""
         deployments = self._context.setdefault(DEPLOYMENTS, {})
+        project = self.project(name)
         if name not in deployments:
-            project = self.project(name)
             managers = {
                 "systemd": django_systemd.Manager(name),
                 "supervisord": django_supervisor_manager.Manager(name, self._salt),

@@ -191,7 +191,8 @@ def find_config(conf_file=None, bin_env=None):
         return str(conf_file)
     candidates = list(CONFIGS)
     if bin_env:
-        root = str(bin_env) if os.path.isdir(bin_env) else os.path.dirname(os.path.dirname(bin_env))
+        bin_env = str(bin_env)
+        root = bin_env if os.path.isdir(bin_env) else os.path.dirname(os.path.dirname(bin_env))
         candidates = [f"{root}/etc/supervisord.conf", f"{root}/supervisord.conf", *candidates]
     return next((path for path in candidates if os.path.isfile(path)), None)
 
