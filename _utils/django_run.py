@@ -143,6 +143,8 @@ def run(
     program = _which(argv[0], env.get("PATH", BASE_PATH))
     if program is None:
         raise CommandError(argv, 127, "", f"the program {argv[0]!r} is not on this host")
+    if any("\0" in word for word in argv):
+        raise CommandError(argv, None, "", "a word of a command cannot have a NUL character")
     with contextlib.ExitStack() as stack:
         given, out, err = (stack.enter_context(_in_memory(name)) for name in ("in", "out", "err"))
         stdout, stderr = (err, err) if log else (out, err)

@@ -76,6 +76,11 @@ def test_program_that_is_missing():
         run(["/no/such"])
 
 
+def test_word_that_cannot_be_one():
+    with pytest.raises(CommandError, match="cannot have a NUL character"):
+        run(["echo", "a\0b"])
+
+
 def test_user_that_is_missing():
     with pytest.raises(CommandError, match="system user 'nobody-here' does not exist"):
         run(["true"], user="nobody-here")

@@ -76,6 +76,13 @@ def test_failure_outside_of_the_project_is_told_in_a_sentence(tmp_path):
     assert "Traceback" not in lines
 
 
+def test_database_that_is_none_of_the_project_s_is_told_in_a_sentence(tmp_path):
+    none = "class ConnectionDoesNotExist(Exception):\n    pass\n\n\n"
+    told, lines = answer(tmp_path, f"{none}raise ConnectionDoesNotExist('no archive')\n")
+    assert (told["error"], told["where"]) == ("ConnectionDoesNotExist: no archive", "")
+    assert "Traceback" not in lines
+
+
 @pytest.mark.parametrize(
     "driver",
     [

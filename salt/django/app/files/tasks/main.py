@@ -46,9 +46,9 @@ def _code(error):
 
 
 def _is_answer(task, error):
-    """Whether an error is the database's answer to what an operator asked."""
+    """Whether an error answers what an operator asked: of the database, or that it has no such."""
     kinds = [kind.__name__ for kind in type(error).__mro__]
-    return task == "rows" and "DatabaseError" in kinds
+    return "ConnectionDoesNotExist" in kinds or (task == "rows" and "DatabaseError" in kinds)
 
 
 def _useful(frames):
