@@ -352,16 +352,25 @@ class Deployment:
         """Id (str) of the wanted instance, or None as long as its release is not built."""
         if not self.built:
             return None
-        configuration = {
+        restarts = django_layout.read_json(self.layout.restarts)
+        named = django_layout.digest({**self._configuration, "restarts": restarts}, self.key)
+        return f"{self.release_id}-{named}"
+
+    @property
+    def likeness(self):
+        """Digest (str) of the wanted configuration, the same for each restart of its processes."""
+        return django_layout.digest(self._configuration, self.key)
+
+    @property
+    def _configuration(self):
+        return {
             "environments": self.environments(),
             "definitions": self._definitions(""),
             "files": self.files("host", self.names()),
             "manager": self.manager.kind,
             "gunicorn": self.read_file(GUNICORN_CONFIG),
             "after_switch": self.project["migrate"]["after_switch"],
-            "restarts": django_layout.read_json(self.layout.restarts),
         }
-        return f"{self.release_id}-{django_layout.digest(configuration, self.key)}"
 
     def redact(self, text):
         """``text`` without any secret of the project."""

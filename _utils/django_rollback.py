@@ -41,9 +41,9 @@ def choose(deployment, wanted=None):
     if wanted not in (None, ""):
         others = [name for name in others if _begins_with(name, wanted)]
     else:
-        # Not to one that an operator has gone back from.
-        left = {name for entry in layout.refusals() for name in entry.get("left", [])}
-        others = [name for name in others if name not in left]
+        # Not to one that an operator has gone back from, nor to what a restart came from.
+        left = {live, *(name for entry in layout.refusals() for name in entry.get("left", []))}
+        others = [name for name in others if not any(_alike(layout, name, one) for one in left)]
     good = sorted({layout.release_of(name) for name in there if not _damage(layout, name)})
     known = f"these have served and are still here: {', '.join(good) or 'none'}"
     if not others:
@@ -62,6 +62,16 @@ def choose(deployment, wanted=None):
             "source of old into the pillar and apply it"
         )
     return others[0]
+
+
+def _alike(layout, one, other):
+    """Whether two instances are the same but for a restart of their processes."""
+    if layout.release_of(one) != layout.release_of(other):
+        return False
+    likeness = layout.instance_record(one).get("likeness")
+    return one == other or bool(
+        likeness and likeness == layout.instance_record(other).get("likeness")
+    )
 
 
 def _is_spoken_with(deployment, protocol):

@@ -189,6 +189,7 @@ def configure(deployment):
         "definitions": deployment.definitions_of(instance),
         "files": django_host_files.record(deployment),
         "outside": django_live.describe(deployment.project, deployment.host),
+        "likeness": deployment.likeness,
     }
     recorded = record.items() <= deployment.layout.instance_record(instance).items()
     if recorded and not differing:

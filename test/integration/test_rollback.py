@@ -321,7 +321,7 @@ def test_restart_brings_no_other_release(server):
         server.call("django.restart", "guestbook")
     assert server.live()[0] == live[0] and server.live()[1] != live[1]
     assert not before & pids(server)
-    restore(server)
+    change(server, INDEX, "Not yet.", "It works.")
     before = pids(server)
     pillar = server.host.read("/etc/django-formula/pillar/site.sls")
     server.pillar(f"{pillar.rstrip()}\n      build: ['true']\n")
@@ -330,6 +330,9 @@ def test_restart_brings_no_other_release(server):
     assert "The pillar means another release" in done.stdout + done.stderr
     assert pids(server) == before
     server.pillar(pillar)
+    wait(server, "test $(pgrep -fc 'job[.]py') = 1")
+    server.apply()
+    server.assert_settled()
 
 
 def test_restart_of_one_process(server):

@@ -9,6 +9,7 @@ import django_step_prune
 import django_step_switch
 import pytest
 from django_deployment import Outcome, StepError
+from django_step_build import configure
 from releases import FIRST, SECOND, THIRD, served
 
 
@@ -80,6 +81,35 @@ def test_several_releases_may_begin_alike(deployment):
     with pytest.raises(StepError, match="^a may be any of aa.*, aa.*, ab.*; write more of it"):
         django_rollback.choose(deployment, "a")
     assert django_rollback.choose(deployment, "ab") == alike
+
+
+def test_a_restart_is_nothing_to_go_back_to(deployment):
+    """Neither from the restarted one, nor a second time."""
+    bad, again = f"{SECOND[:12]}-{'1' * 12}", f"{SECOND[:12]}-{'2' * 12}"
+    served(deployment, FIRST, SECOND, bad, again)
+    for name in (bad, again):
+        deployment.layout.save_instance_record(name, likeness="3" * 12)
+    assert django_rollback.choose(deployment) == SECOND, "the same code, configured differently"
+    deployment.layout.save_instance_record(SECOND, likeness="3" * 12)
+    assert django_rollback.choose(deployment) == FIRST
+    assert django_rollback.choose(deployment, SECOND[:12]) == bad, "where that is asked for"
+    served(deployment, THIRD, FIRST, bad, again, FIRST)
+    for name in (bad, again):
+        deployment.layout.save_instance_record(name, likeness="3" * 12)
+    deployment.layout.save_refusals([{"release": again[:12], "left": [again]}])
+    assert django_rollback.choose(deployment) == THIRD
+
+
+@pytest.mark.needs_root
+def test_a_restart_is_another_instance_of_the_same_likeness(deployment):
+    configure(deployment)
+    before, likeness = deployment.instance, deployment.likeness
+    django_operations.next_generation(deployment)
+    assert deployment.instance != before
+    assert deployment.likeness == likeness
+    assert deployment.layout.instance_record(before)["likeness"] == likeness
+    deployment.project["environment"]["A"] = "1"
+    assert deployment.likeness != likeness
 
 
 def scaled(command):
