@@ -346,6 +346,10 @@ def query(project, sql, params=None, database="default", write=False, **where):
 
         salt-call django.query shop 'SELECT id, name FROM shop_item WHERE price > %s' params='[9]'
     """
+    if not isinstance(sql, str) or not sql.strip():
+        raise CommandExecutionError(f"sql: expected a statement, got {sql!r}")
+    if not isinstance(params, (list, dict, type(None))):
+        raise CommandExecutionError("params: expected a list, or a mapping of names to values")
     return _commands().ask(
         project, where, "rows", sql=sql, params=params, database=database, write=bool(write)
     )

@@ -304,6 +304,11 @@ class TestDatabase:
         with pytest.raises(CommandExecutionError) as caught:
             call("query", again, write=True)
         assert str(caught.value).endswith("IntegrityError: UNIQUE constraint failed: shop_item.id")
+        for wrong in (7, "", None, ["SELECT 1"]):
+            with pytest.raises(CommandExecutionError, match="sql: expected a statement"):
+                call("query", wrong)
+        with pytest.raises(CommandExecutionError, match="params: expected a list"):
+            call("query", sql, params="2")
         assert call("query", delete, write=True) == []
         assert call("query", sql, params=[2]) == []
 

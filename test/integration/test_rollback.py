@@ -192,6 +192,26 @@ def test_rollback_to_what_is_not_there(server):
     assert whoami(server)["release"] == server.two[0]
 
 
+def test_restart_brings_no_other_release(server):
+    """What the source has got since is left to the next run; what the pillar means is told."""
+    live, before = server.live(), pids(server)
+    change(server, INDEX, "Second.", "Not yet.")
+    with no_failed_request(server):
+        server.call("django.restart", "guestbook")
+    assert server.live()[0] == live[0] and server.live()[1] != live[1]
+    assert not before & pids(server)
+    change(server, INDEX, "Not yet.", "Second.")
+    before = pids(server)
+    pillar = server.host.read("/etc/django-formula/pillar/site.sls")
+    server.pillar(f"{pillar.rstrip()}\n      build: ['true']\n")
+    done = server.run("salt-call django.restart guestbook", check=False)
+    assert done.returncode != 0
+    assert "The pillar means another release" in done.stdout + done.stderr
+    assert pids(server) == before
+    server.pillar(pillar)
+    server.assert_settled()
+
+
 # Releases that failed
 
 
@@ -308,28 +328,6 @@ def test_restart_exchanges_the_web_process(server):
         server.call("django.restart", "guestbook")
     assert not before & pids(server)
     assert server.live()[0] == instance.partition("-")[0], "of the same release"
-    wait(server, "test $(pgrep -fc 'job[.]py') = 1")
-    server.apply()
-    server.assert_settled()
-
-
-def test_restart_brings_no_other_release(server):
-    """What the source has got since is left to the next run; what the pillar means is told."""
-    live, before = server.live(), pids(server)
-    change(server, INDEX, "It works.", "Not yet.")
-    with no_failed_request(server):
-        server.call("django.restart", "guestbook")
-    assert server.live()[0] == live[0] and server.live()[1] != live[1]
-    assert not before & pids(server)
-    change(server, INDEX, "Not yet.", "It works.")
-    before = pids(server)
-    pillar = server.host.read("/etc/django-formula/pillar/site.sls")
-    server.pillar(f"{pillar.rstrip()}\n      build: ['true']\n")
-    done = server.run("salt-call django.restart guestbook", check=False)
-    assert done.returncode != 0
-    assert "The pillar means another release" in done.stdout + done.stderr
-    assert pids(server) == before
-    server.pillar(pillar)
     wait(server, "test $(pgrep -fc 'job[.]py') = 1")
     server.apply()
     server.assert_settled()

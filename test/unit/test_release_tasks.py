@@ -76,10 +76,12 @@ def test_failure_outside_of_the_project_is_told_in_a_sentence(tmp_path):
     assert "Traceback" not in lines
 
 
-def test_database_that_is_none_of_the_project_s_is_told_in_a_sentence(tmp_path):
-    none = "class ConnectionDoesNotExist(Exception):\n    pass\n\n\n"
-    told, lines = answer(tmp_path, f"{none}raise ConnectionDoesNotExist('no archive')\n")
-    assert (told["error"], told["where"]) == ("ConnectionDoesNotExist: no archive", "")
+@pytest.mark.parametrize("kind", ["CommandError", "ConnectionDoesNotExist"])
+def test_what_django_says_to_people_is_told_in_a_sentence(tmp_path, kind):
+    """Such as: conflicting migrations, no fixture of that name, no database of that alias."""
+    text = f"class {kind}(Exception):\n    pass\n\n\nraise {kind}('no archive')\n"
+    told, lines = answer(tmp_path, text)
+    assert (told["error"], told["where"]) == (f"{kind}: no archive", "")
     assert "Traceback" not in lines
 
 

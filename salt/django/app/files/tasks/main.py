@@ -46,9 +46,10 @@ def _code(error):
 
 
 def _is_answer(task, error):
-    """Whether an error answers what an operator asked: of the database, or that it has no such."""
-    kinds = [kind.__name__ for kind in type(error).__mro__]
-    return "ConnectionDoesNotExist" in kinds or (task == "rows" and "DatabaseError" in kinds)
+    """Whether an error is meant for people: of a command, or the database's to a question."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    wanted = {"CommandError", "ConnectionDoesNotExist"}
+    return bool(kinds & wanted) or (task == "rows" and "DatabaseError" in kinds)
 
 
 def _useful(frames):
