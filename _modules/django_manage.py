@@ -103,10 +103,13 @@ def run_command(project, command, test=False, **where):
 
         salt-call django.run_command shop 'rebuild_index --noinput'
     """
+    is_list = isinstance(command, (list, tuple))
     try:
-        argv = shlex.split(command) if isinstance(command, str) else django_target.words(command)
+        argv = django_target.words(command) if is_list else shlex.split(str(command or ""))
     except ValueError as error:
         raise CommandExecutionError(f"command: {error}") from None
+    if not argv:
+        raise CommandExecutionError(f"command: expected a text or a list of words, got {command!r}")
     target, timeout = _commands().target(project, where)
     changes = {"command": target.redact(shlex.join(argv))}
     if test:

@@ -101,7 +101,7 @@ def rollback(project, release=None, migrations=False, test=False):
         "comment": f"{back} {'would serve' if test else 'serves'} again. {left} is not activated "
         "again until the project's pillar or source changes, or after: "
         f"salt-call django.release_allow {project}",
-        "database_is_ahead_by": "unknown, it does not answer"
+        "database_is_ahead_by": "unknown, it cannot be asked"
         if ahead is None
         else django_database.as_names(ahead),
     }

@@ -1,12 +1,16 @@
 """What a project's database says, asked through the settings of one of its instances."""
 
+from django_deployment import StepError
+
 TIMEOUT = 300
 PLAN_TIMEOUT = 900
 
 
 def asked(deployment, instance):
     """What the database says now, through the settings of ``instance`` (dict)."""
-    facts = deployment.layout.instance_record(instance)["facts"]
+    facts = deployment.layout.instance_record(instance).get("facts")
+    if not facts:
+        raise StepError(f"the record of instance {instance} is lost")
     answer = deployment.django(
         [question(deployment, facts["user"])],
         TIMEOUT,

@@ -188,7 +188,8 @@ def _halves(deployment, live, migrations):
     Migrations to reverse before and after the switch back, by alias: what ran after the switch to
     the live release took away what the older one needs.
     """
-    groups = deployment.layout.instance_record(live)["facts"].get("after_switch", [])
+    facts = deployment.layout.instance_record(live).get("facts", {})
+    groups = facts.get("after_switch", [])
     late, rest = {}, {}
     for alias, keys in migrations.items():
         first = [key for group in groups if group[0] in keys for key in group]

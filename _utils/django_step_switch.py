@@ -51,6 +51,11 @@ def go_live(deployment):
         return Outcome({}, f"Instance {instance} serves.")
     if deployment.test:
         return Outcome(changes, problem or f"Instance {instance} would serve.")
+    if not deployment.layout.instance_record(instance).get("facts"):
+        raise StepError(
+            f"Instance {instance} has not passed its checks and does not go live; they come "
+            f"first: salt-call state.apply, or django.vet {deployment.name}"
+        )
     django_host_files.restore(deployment, instance)
     if "started" in changes:
         _start(deployment, instance, name, definition)

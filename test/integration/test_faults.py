@@ -218,7 +218,7 @@ def test_rollback_while_the_database_is_stopped(server):
     server.run("systemctl stop postgresql")
     with no_failed_request(server):
         told = server.call("django.rollback", "guestbook")
-    assert told["database_is_ahead_by"] == "unknown, it does not answer"
+    assert told["database_is_ahead_by"] == "unknown, it cannot be asked"
     assert whoami(server)["release_marker"] == marker
     server.apply()
     server.assert_settled()

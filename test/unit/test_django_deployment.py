@@ -388,6 +388,25 @@ def test_history_that_is_lost_is_made_anew_of_what_has_served(deployment):
     assert [entry["instance"] for entry in deployment.layout.served()] == [FIRST, THIRD]
 
 
+@pytest.mark.needs_root
+def test_what_was_not_checked_does_not_go_live(deployment):
+    """By a step that an operator calls alone, say: its settings may have DEBUG on."""
+    configure(deployment)
+    deployment.manager.programs = dict
+    with pytest.raises(StepError, match="has not passed its checks.*django.vet shop"):
+        django_step_switch.go_live(deployment)
+    deployment.test = True
+    assert django_step_switch.go_live(deployment).changes, "a run has checked it by then"
+
+
+def test_lost_record_of_what_serves_is_told(deployment):
+    served(deployment, FIRST, SECOND)
+    (deployment.layout.instance(SECOND) / "instance.json").write_text("{")
+    with pytest.raises(StepError, match=f"the record of instance {SECOND} is lost"):
+        django_rollback.ahead(deployment, FIRST)
+    assert django_rollback._halves(deployment, SECOND, {}) == ({}, {})
+
+
 def test_nothing_to_go_back_from(deployment):
     with pytest.raises(StepError, match="no live release"):
         django_rollback.choose(deployment)
