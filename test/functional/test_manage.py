@@ -215,6 +215,11 @@ class TestCommand:
         with pytest.raises(CommandExecutionError, match="no project 'shop'"):
             modules["django.command"]("shop", "check")
 
+    def test_a_command_must_be_named(self, call):
+        for wrong in (None, "", []):
+            with pytest.raises(CommandExecutionError, match="command: expected a text or a list"):
+                call("run_command", wrong)
+
     def test_state_runs_each_time_unless_told(self, states, folder, venv):
         where = {"settings": "shop.settings", "bin_env": str(venv), "cwd": str(folder)}
         run = states["django.command_run"]
