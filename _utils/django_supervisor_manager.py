@@ -52,8 +52,13 @@ class Manager:
         self._call("define", name, definition, timeout=definition["startsecs"] + START_PATIENCE)
 
     def stop(self, name, timeout):
-        """Stop a program, waiting up to ``timeout`` seconds, and forget it."""
+        """
+        Stop a program, waiting up to ``timeout`` seconds, and forget it. What it has started and
+        left running ends with it, as under systemd.
+        """
+        pid = self.programs().get(name, {}).get("pid")
         self._call("undefine", name, timeout=timeout + 30)
+        _end_group(pid)
 
     def dismiss(self, name):
         """Ask a program to end, and not to come back, without waiting for it."""
@@ -67,10 +72,7 @@ class Manager:
         if name in self.programs():
             # First it is told to end: supervisord starts what ends by itself again.
             self.dismiss(name)
-        pid = self.programs().get(name, {}).get("pid")
-        if pid:
-            with contextlib.suppress(ProcessLookupError):  # it may have ended by itself
-                os.killpg(pid, signal.SIGKILL)
+        _end_group(self.programs().get(name, {}).get("pid"))
         self.stop(name, 5)
 
     def failure(self, name):
@@ -88,3 +90,10 @@ class Manager:
             return self._salt[f"supervisord.{function}"](*arguments, **options)
         except CommandExecutionError as error:
             raise StepError(str(error)) from None
+
+
+def _end_group(pid):
+    """Kill what is left of the group that a program leads, if it ran."""
+    if pid:
+        with contextlib.suppress(ProcessLookupError):  # all of it may have ended by itself
+            os.killpg(pid, signal.SIGKILL)

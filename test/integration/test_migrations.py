@@ -247,6 +247,17 @@ def test_rollback_over_squashed_migrations_takes_nothing_away(server):
     server.apply()
 
 
+def test_half_of_a_migration_is_told(server):
+    """Not only what failed: which one, and that it is not to be begun again as it is."""
+    body = '    operations = [migrations.RunSQL("CREATE TABLE half (id int)"), %s]\n'
+    nonsense = 'migrations.RunSQL("SELECT nonsense")'
+    migration(server, "0007_half", "    atomic = False\n" + body % nonsense, "0006_depends_on_it")
+    comment = server.apply(check=False).comment("guestbook: database is migrated")
+    assert "guestbook.0007_half (not atomic: what it had changed until then stays)" in comment
+    server.psql("DROP TABLE half", "guestbook")
+    server.run(["rm", f"{MIGRATIONS}/0007_half.py"])
+
+
 def test_rollback_tells_what_cannot_be_reversed_before_it_does_anything(server):
     body = '    operations = [migrations.RunSQL("SELECT 1")]\n'
     migration(server, "0007_one_way", body, "0006_depends_on_it")

@@ -23,8 +23,11 @@ class Supervisord:
             "supervisord.processes": self.processes,
             "supervisord.path": lambda name: "/none",
             "supervisord.dismiss": self.dismissed.append,
-            "supervisord.undefine": lambda name, timeout: self.forgotten.append(name),
+            "supervisord.undefine": self.undefine,
         }[name]
+
+    def undefine(self, name, timeout):
+        self.forgotten.append(name)
 
     def processes(self):
         return {"shop.web.a": {"statename": "STOPPING", "pid": self.process.pid, "spawnerr": ""}}
@@ -51,6 +54,25 @@ def test_what_is_discarded_leaves_nobody_behind(process):
     supervisord = Supervisord(process)
     Manager("shop", supervisord).discard("shop.web.a")
     process.wait(20)
+    end = time.monotonic() + 20
+    while there & set(django_running.table()) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not there & set(django_running.table())
+    assert supervisord.forgotten == ["shop.web.a"]
+
+
+def test_what_is_stopped_leaves_nobody_behind(process):
+    """Its children would keep its release in use for ever; systemd ends them, too."""
+    there = family(process)
+    supervisord = Supervisord(process)
+
+    def undefine(name, timeout):
+        process.terminate()
+        process.wait(20)
+        supervisord.forgotten.append(name)
+
+    supervisord.undefine = undefine
+    Manager("shop", supervisord).stop("shop.web.a", 1)
     end = time.monotonic() + 20
     while there & set(django_running.table()) and time.monotonic() < end:
         time.sleep(0.02)

@@ -68,6 +68,11 @@ def test_failure_elsewhere_shows_the_way_there(tmp_path):
     assert lines.index("apps.py") < lines.index("toolbox.py") < lines.index("LookupError: no tool")
 
 
+def test_failure_of_a_migration_names_it(tmp_path):
+    told, _ = answer(tmp_path, "e = ValueError('no cheese')\ne.about = 'shop.0002'\nraise e\n")
+    assert told["error"] == "shop.0002: ValueError: no cheese"
+
+
 def test_failure_outside_of_the_project_is_told_in_a_sentence(tmp_path):
     away = "class OperationalError(Exception):\n    pass\n\n\nraise OperationalError('refused')\n"
     told, lines = answer(tmp_path, away)

@@ -101,7 +101,8 @@ def main():
     except BaseException as error:  # a project may raise or exit in any way
         trace = traceback.TracebackException.from_exception(error)
         _shorten(trace)
-        answer["error"] = f"{type(error).__name__}: {error}"
+        about = [getattr(error, "about", ""), type(error).__name__, str(error)]
+        answer["error"] = ": ".join(word for word in about if word)
         answer["where"] = "" if _is_answer(doing, error) else _place(error, trace.stack)
         answer["passing"] = _may_pass(error)
         # What lies outside is told by its message.

@@ -71,22 +71,36 @@ def _in_short_tries(request):
     apply, unapply = MigrationExecutor.apply_migration, MigrationExecutor.unapply_migration
 
     def applied(executor, state, migration, **options):
-        return _try(
-            executor.connection,
-            migration,
-            request["lock_timeout"],
-            lambda: apply(executor, state.clone(), migration, **options),
-        )
+        with _named(executor.connection, migration):
+            return _try(
+                executor.connection,
+                migration,
+                request["lock_timeout"],
+                lambda: apply(executor, state.clone(), migration, **options),
+            )
 
     def unapplied(executor, state, migration, **options):
-        return _try(
-            executor.connection,
-            migration,
-            request["lock_timeout"],
-            lambda: unapply(executor, state, migration, **options),
-        )
+        with _named(executor.connection, migration):
+            return _try(
+                executor.connection,
+                migration,
+                request["lock_timeout"],
+                lambda: unapply(executor, state, migration, **options),
+            )
 
     return _replaced(MigrationExecutor, apply_migration=applied, unapply_migration=unapplied)
+
+
+@contextlib.contextmanager
+def _named(connection, migration):
+    """What fails inside tells of which migration it is, and whether a part of that may stay."""
+    try:
+        yield
+    except BaseException as error:
+        halves = not migration.atomic and connection.features.can_rollback_ddl
+        stays = " (not atomic: what it had changed until then stays)" if halves else ""
+        error.about = f"{migration}{stays}"
+        raise
 
 
 def _try(connection, migration, seconds, act):
