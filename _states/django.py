@@ -46,6 +46,7 @@ def _manage(state_name, function, project, settings, where, **arguments):
     return _apply(state_name, function, project=project or settings, **arguments, **where)
 
 
+@django_states.of_words
 def valid(name):
     """
     The pillar of this host is valid; else every mistake in it is told and nothing is changed.
@@ -66,6 +67,7 @@ def valid(name):
     return django_states.warned(result, public["warnings"])
 
 
+@django_states.of_words
 def secrets_present(name, project):
     """
     Every secret of the project exists on this host; what the pillar leaves out is generated once.
@@ -79,6 +81,7 @@ def secrets_present(name, project):
     return _apply(name, "django.keep_secrets", project=project)
 
 
+@django_states.of_words
 def slots_ready(name, project):
     """
     The folders are there by which Apache runs the project in one of two slots.
@@ -92,6 +95,7 @@ def slots_ready(name, project):
     return _apply(name, "django.ready_slots", project=project)
 
 
+@django_states.of_words
 def databases_reached(name, project):
     """
     The servers of the project's external databases answer.
@@ -105,6 +109,7 @@ def databases_reached(name, project):
     return _apply(name, "django.reach_databases", project=project)
 
 
+@django_states.of_words
 def source_fetched(name, project):
     """
     The source of the release that the pillar means is on this host.
@@ -118,6 +123,7 @@ def source_fetched(name, project):
     return _apply(name, "django.fetch", project=project)
 
 
+@django_states.of_words
 def packages_installed(name, project):
     """
     The release has a virtual environment with the packages that it needs.
@@ -131,6 +137,7 @@ def packages_installed(name, project):
     return _apply(name, "django.install", project=project)
 
 
+@django_states.of_words
 def release_built(name, project):
     """
     The release's rendered files are in its tree and its build steps are done.
@@ -144,6 +151,7 @@ def release_built(name, project):
     return _apply(name, "django.build", project=project)
 
 
+@django_states.of_words
 def configured(name, project):
     """
     The release's environment and its files on the host are written.
@@ -157,6 +165,7 @@ def configured(name, project):
     return _apply(name, "django.configure", project=project)
 
 
+@django_states.of_words
 def checked(
     name,
     project=None,
@@ -199,6 +208,7 @@ def checked(
     return _manage(name, "django.pass_checks", project, settings, where, **rules)
 
 
+@django_states.of_words
 def static_collected(
     name,
     project=None,
@@ -236,6 +246,7 @@ def static_collected(
     return _manage(name, "django.collectstatic", project, settings, where, ignore=ignore, link=link)
 
 
+@django_states.of_words
 def migrated(
     name,
     project=None,
@@ -274,6 +285,7 @@ def migrated(
     return _manage(name, "django.migrate", project, settings, where, **aim)
 
 
+@django_states.of_words
 def late_migrated(name, project):
     """
     The database has the migrations, too, that had to wait until the release was live.
@@ -287,6 +299,7 @@ def late_migrated(name, project):
     return _apply(name, "django.apply_late_migrations", project=project)
 
 
+@django_states.of_words
 def superuser(
     name,
     project=None,
@@ -351,6 +364,7 @@ def superuser(
     )
 
 
+@django_states.of_words
 def fixtures_loaded(
     name,
     fixtures=None,
@@ -402,6 +416,7 @@ def fixtures_loaded(
     )
 
 
+@django_states.of_words
 def command_run(
     name,
     command=None,
@@ -432,6 +447,7 @@ def command_run(
     return _manage(name, "django.run_command", project, settings, where, command=command or name)
 
 
+@django_states.of_words
 def tasks_done(name, project, when):
     """
     The project's tasks of a kind (``first``, ``before`` or ``after`` the switch) are done.
@@ -446,6 +462,7 @@ def tasks_done(name, project, when):
     return _apply(name, "django.run_tasks", project=project, when=when)
 
 
+@django_states.of_words
 def release_live(name, project):
     """
     The release serves the project's requests: started beside the old one, healthy, switched to.
@@ -459,6 +476,7 @@ def release_live(name, project):
     return _apply(name, "django.go_live", project=project)
 
 
+@django_states.of_words
 def processes_live(name, project):
     """
     The project's other processes run from the release.
@@ -472,6 +490,7 @@ def processes_live(name, project):
     return _apply(name, "django.run_processes", project=project)
 
 
+@django_states.of_words
 def verified(name, project):
     """
     What really runs is what is to run, and no release that failed is waiting to be looked after.
@@ -485,6 +504,7 @@ def verified(name, project):
     return _apply(name, "django.verify", project=project)
 
 
+@django_states.of_words
 def pages_purged(name, project):
     """
     The cache in front of the project keeps pages of the live instance, and of no other.
@@ -498,6 +518,7 @@ def pages_purged(name, project):
     return _apply(name, "django.purge_old_pages", project=project)
 
 
+@django_states.of_words
 def pruned(name, project):
     """
     Only the newest releases, and what they need, are kept.
@@ -511,6 +532,7 @@ def pruned(name, project):
     return _apply(name, "django.prune", project=project)
 
 
+@django_states.of_words
 def departed_stopped(name):
     """
     No program and no timer runs of a project that the pillar does not name for this host any more.

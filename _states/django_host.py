@@ -18,6 +18,7 @@ def _apply(state_name, function, **arguments):
     return django_states.apply(state_name, __salt__[function], __opts__["test"], arguments)
 
 
+@django_states.of_words
 def database_present(name, project, alias="default"):
     """
     A project's role, database and privileges are in this host's PostgreSQL or MariaDB, in
@@ -33,6 +34,7 @@ def database_present(name, project, alias="default"):
     return _apply(name, "django.ensure_database", project=project, alias=alias)
 
 
+@django_states.of_words
 def database_version_kept(name):
     """
     No other major version of PostgreSQL is set up beside the one that this host's data is in.
@@ -45,6 +47,7 @@ def database_version_kept(name):
     return _apply(name, "django.keep_database_version")
 
 
+@django_states.of_words
 def number_settled(name, user, number):
     """
     A system user and its group that are there have this number; one that differs is not changed.
@@ -59,6 +62,7 @@ def number_settled(name, user, number):
     return _apply(name, "django.settle_number", user=user, number=number)
 
 
+@django_states.of_words
 def secret_file(name, source, project, context=None, user="root", group="root", mode="0640"):
     """
     A file made from a template and a project's secrets; its content is never shown.
@@ -86,6 +90,7 @@ def secret_file(name, source, project, context=None, user="root", group="root", 
     )
 
 
+@django_states.of_words
 def tool_installed(name, requirements):
     """
     A virtual environment holds exactly the packages that a lock file pins, checked by their hashes.
@@ -99,6 +104,7 @@ def tool_installed(name, requirements):
     return _apply(name, "django.install_tool", name=name, requirements=requirements)
 
 
+@django_states.of_words
 def service_running(name, enable=None, reload=False, follows=()):
     """
     A service of this host runs and has read its files. It restarts when a state that it watches
@@ -119,6 +125,7 @@ def service_running(name, enable=None, reload=False, follows=()):
     return _apply(name, "django.run_service", name=name, **how)
 
 
+@django_states.of_words
 def service_reloaded(name, follows=(), restarts_for=()):
     """
     A service of this host has read its configuration again when a state that this one watches has
@@ -137,6 +144,7 @@ def service_reloaded(name, follows=(), restarts_for=()):
     return _apply(name, "django.renew_service", name=name, **how)
 
 
+@django_states.of_words
 def service_dead(name, enable=None, configured=None):
     """
     A service of this host does not run. With ``configured``, a file, only one is meant for which
@@ -151,6 +159,7 @@ def service_dead(name, enable=None, configured=None):
     return _apply(name, "django.end_service", name=name, enable=enable, configured=configured)
 
 
+@django_states.of_words
 def mod_watch(name, sfun=None, reload=False, follows=(), **_):
     """
     What a ``watch`` requisite of a service does; other states only wait for what they watch. A
@@ -166,6 +175,7 @@ def mod_watch(name, sfun=None, reload=False, follows=(), **_):
     return outcome
 
 
+@django_states.of_words
 def firewall_active(name):
     """
     The rules of nftables are those of the pillar's ``firewall`` and of the host's roles, now and

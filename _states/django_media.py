@@ -17,6 +17,7 @@ def __virtual__():
     return __virtualname__
 
 
+@django_states.of_words
 def share_mounted(name, project):
     """
     The shared drive for a project's uploads is mounted, now and after a boot.
@@ -31,6 +32,7 @@ def share_mounted(name, project):
     return django_states.apply(name, function, __opts__["test"], {"project": project})
 
 
+@django_states.of_words
 def media_ready(name, project):
     """
     The release can write uploads to the bucket that the pillar names, and read them.
@@ -45,6 +47,7 @@ def media_ready(name, project):
     return django_states.apply(name, function, __opts__["test"], {"project": project})
 
 
+@django_states.of_words
 def cdn_invalidated(name, project):
     """
     The CDN holds no older content of static files that changed under the same name.

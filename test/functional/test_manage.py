@@ -215,6 +215,16 @@ class TestCommand:
         with pytest.raises(CommandExecutionError, match="no project 'shop'"):
             modules["django.command"]("shop", "check")
 
+    def test_a_word_that_a_state_does_not_know_is_told(self, states, folder, venv):
+        """Salt itself ends the whole run there, with the manual of state.apply."""
+        where = {"settings": "shop.settings", "bin_env": str(venv), "cwd": str(folder)}
+        done = states["django.command_run"](name="check", **where, timeot=3)
+        assert (done.result, done.changes) == (False, {})
+        assert done.comment == "timeot: unknown; did you mean timeout?"
+        done = states["django.verified"](name="x", project="shop", colour="red")
+        assert done.comment == "colour: unknown; there are: name, project"
+        assert states["django.command_run"](name="check", **where, order=3).result is True
+
     def test_a_command_must_be_named(self, call):
         for wrong in (None, "", []):
             with pytest.raises(CommandExecutionError, match="command: expected a text or a list"):

@@ -36,3 +36,16 @@ def test_warnings_are_shown_though_nothing_changes(monkeypatch):
     found = django_states.apply("it is so", function({}, warnings=["beware"]), False, {})
     assert found["warnings"] == ["beware"]
     assert logged == ["it is so: beware"]
+
+
+def test_words_are_those_of_the_state():
+    @django_states.of_words
+    def served(name, project, timeout=None):
+        """Somebody is served."""
+        return name, project, timeout
+
+    assert served("a", "shop") == ("a", "shop", None)
+    assert served(name="a", project="shop", timeout=3, __env__="base") == ("a", "shop", 3)
+    assert served.__doc__ == "Somebody is served."
+    wrong = served("a", project="shop", tiemout=3)
+    assert (wrong["result"], wrong["comment"]) == (False, "tiemout: unknown; did you mean timeout?")
