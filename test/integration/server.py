@@ -5,6 +5,7 @@ import re
 import struct
 import subprocess
 import tempfile
+import time
 import zlib
 from pathlib import Path
 
@@ -41,6 +42,14 @@ def copy(folder):
     names = "\0".join(repository_files()).encode()
     packed = subprocess.run(argv, input=names, capture_output=True, check=True).stdout
     subprocess.run(["tar", "-C", str(folder), "-xf", "-"], input=packed, check=True)
+
+
+def wait_for(condition, seconds=20):
+    """Wait until a condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.1)
 
 
 class Outcome:

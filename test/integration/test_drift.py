@@ -3,25 +3,15 @@ What drifted from the pillar is predicted by ``test=True``, mended by a run, and
 left to do. Each test spoils one thing of the example site.
 """
 
-import time
-
 import pytest
 
-from .server import PILLAR, Browser
+from .server import PILLAR, Browser, wait_for
 
 pytestmark = pytest.mark.proves(
     "faults", "drift", "predicted exactly, mended by one run", on=["Debian 12"]
 )
 
 ROOT = "/srv/django/guestbook"
-
-
-def wait_for(condition, seconds=20):
-    """Wait until a condition holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.1)
 
 
 @pytest.fixture(autouse=True)
