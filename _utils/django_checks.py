@@ -94,6 +94,7 @@ def pillar(fleet, hosts, host):
         _message(*found)
         for found in django_checks_fleet.placement(projects, hosts, bool(fleet["hosts"]))
     ]
+    messages += [_message(*found) for found in django_checks_fleet.balanced(projects, hosts)]
     for front in django_checks_fleet.FRONTS:
         if fleet[front]["port"] == fleet[front]["tls_port"]:
             messages.append(f"django:{front}:tls_port: expected another port than that of HTTP")

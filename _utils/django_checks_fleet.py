@@ -138,4 +138,19 @@ def placement(projects, hosts, is_fleet):
             yield name, "cache:engine", f"{text} {where}, and {others[0]} runs this one too"
 
 
+def balanced(projects, hosts):
+    """Every project has what a balancer in the map needs to tell it from the others."""
+    if not any("balancer" in host["roles"] for host in hosts.values()):
+        return
+    for name, project in projects.items():
+        if not project["domains"]:
+            text = "expected a list of domain names, by which the balancer knows the project"
+            yield name, "domains", text
+        if project["web"]["tls"]:
+            text = (
+                "expected none, since the role balancer does not speak TLS; with something in front"
+            )
+            yield name, "web:tls", f"{text} that does, say https: true and trusted_proxies"
+
+
 BETWEEN_PROJECTS = (users, numbers, databases, domains, fronts, programs)

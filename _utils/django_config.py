@@ -31,6 +31,7 @@ import django_project_broker
 import django_queue
 import django_schema
 import django_server_apache
+import django_server_haproxy
 import django_server_mariadb
 import django_server_memcached
 import django_server_nginx
@@ -39,7 +40,8 @@ import django_server_redis
 import django_server_varnish
 import yaml
 
-ROLES = ("app", "web", "worker", "database", "cache")
+ROLES = ("app", "web", "worker", "database", "cache")  # of a server that is alone
+FLEET_ROLES = ("balancer", *ROLES)
 PATHS = django_project.PATHS
 NAMES_SHOWN = 8
 
@@ -233,6 +235,7 @@ def _nothing(host, errors):
         "varnish": {},
         "nginx": {},
         "apache": {},
+        "haproxy": {},
         "projects": {},
     }
 
@@ -245,6 +248,7 @@ def _fleet(fleet, host):
     errors = []
     if not fleet["hosts"]:
         fleet["database_host"] = fleet["cache_host"] = None
+        fleet["balancers"] = []
         return {host["name"]: {"roles": list(ROLES), "address": host["address"]}}, errors
     hosts = {name: fleet["hosts"][name] for name in sorted(fleet["hosts"])}
     own = hosts.get(host["name"])
@@ -255,7 +259,7 @@ def _fleet(fleet, host):
             f"{django_schema.suggest(host['name'], hosts)}"
         )
     else:
-        host["roles"] = [role for role in ROLES if role in own["roles"]]
+        host["roles"] = [role for role in FLEET_ROLES if role in own["roles"]]
         host["address"] = own["address"]
     seen = {}
     for name, item in hosts.items():
@@ -267,8 +271,14 @@ def _fleet(fleet, host):
         seen.setdefault(item["address"], name)
         if "web" in item["roles"] and "app" not in item["roles"]:
             errors.append(f"django:hosts:{name}:roles: expected app beside web on the same host")
+        if {"balancer", "web"} <= set(item["roles"]):
+            text = "expected balancer on another host than web, since both want its ports"
+            errors.append(f"django:hosts:{name}:roles: {text}")
+    balancers = [item["address"] for item in hosts.values() if "balancer" in item["roles"]]
+    fleet["balancers"] = balancers
     needs = {
         "app": True,
+        "web": bool(balancers),
         "database": any(_managed(item) for item in fleet["projects"].values()),
         "cache": any(_managed_cache(item) for item in fleet["projects"].values()),
     }
@@ -276,7 +286,7 @@ def _fleet(fleet, host):
         having = [name for name, item in hosts.items() if role in item["roles"]]
         if needed and not having:
             errors.append(f"django:hosts: expected a host with the role {role}, got none")
-        if role != "app":
+        if role not in ("app", "web"):
             if len(having) > 1:
                 errors.append(
                     f"django:hosts: expected one host with the role {role}, got {', '.join(having)}"
@@ -359,6 +369,7 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
         "varnish": {},
         "nginx": {},
         "apache": {},
+        "haproxy": {},
         "projects": projects,
     }
     if "database" in roles:
@@ -377,6 +388,8 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
         config["nginx"] = django_server_nginx.configuration(fleet, host, projects, system)
     if "web" in roles and "apache" in fronts:
         config["apache"] = django_server_apache.configuration(fleet, host, projects, system)
+    if "balancer" in roles:
+        config["haproxy"] = django_server_haproxy.configuration(fleet, hosts, projects)
     managers = {project["process_manager"] for project in projects.values()}
     if roles & {"app", "worker"} and "supervisord" in managers:
         config["supervisord"] = {
@@ -399,6 +412,7 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
         "django.web.varnish": config["varnish"],
         "django.web.nginx": config["nginx"],
         "django.web.apache": config["apache"],
+        "django.balancer.haproxy": config["haproxy"],
         "django.host.firewall": config["firewall"],
         "django.app.departed": True,
     }
@@ -410,7 +424,7 @@ def _packages(config, fleet, system):
     """All Debian packages that this host needs, sorted."""
     names = system["packages"]
     packages = {*names["base"], *fleet["packages"]}
-    for server in ("firewall", "nginx", "apache", "varnish", "redis", "memcached"):
+    for server in ("firewall", "nginx", "apache", "varnish", "redis", "memcached", "haproxy"):
         if config[server]:
             packages.update(names[server])
     if any(project["app"]["server"] == "mod_wsgi" for project in config["projects"].values()):

@@ -49,7 +49,9 @@ def configuration(fleet, host, hosts, config):
         encrypted = any(project["web"]["tls"] for project in config["projects"].values())
         ports = [fleet[front]["port"] for front in sorted(fronts)]
         ports += [fleet[front]["tls_port"] for front in sorted(fronts) if encrypted]
-        rules.append(_rule("front door", ports, []))
+        rules.append(_rule("front door", ports, fleet["balancers"]))
+    if config["haproxy"]:
+        rules.append(_rule("balancer", [config["haproxy"]["port"]], []))
     runners = having("app", "worker")
     servers = [
         ("PostgreSQL", [config["postgresql"]["port"]] if config["postgresql"] else []),

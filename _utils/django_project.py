@@ -55,7 +55,7 @@ def resolve(name, given, fleet, host, count):
     if django_mod_wsgi.embeds(given["app"]):
         user = django_mod_wsgi.EMBEDDED_USER
     front = fleet[django_server_apache.front(given)]
-    site = _site(given, front, host)
+    site = _site(given, fleet["haproxy"] if fleet["balancers"] else front, host)
     databases = {}
     for alias, entry in [("default", given["database"]), *sorted(given["databases"].items())]:
         databases[alias] = django_project_database.resolve(name, alias, entry, fleet, host, paths)
@@ -104,7 +104,7 @@ def resolve(name, given, fleet, host, count):
     project["writable"], project["links"] = _writable(given, paths, databases)
     project["aws"] = bool(project["media"]["s3"] or project["cdn"].get("distribution"))
     project["health"] = _health(given, site)
-    project["web"] = _web(given, front, fleet["apache"], project["app"])
+    project["web"] = _web(given, front, fleet, project["app"])
     project["secret_specs"] = _secrets(given, project, fleet["python"])
     project["secrets"] = sorted({*given["secrets"], "SECRET_KEY"})
     project["processes"] = {
@@ -296,7 +296,7 @@ def _health(given, site):
     return health
 
 
-def _web(given, front, apache, app):
+def _web(given, front, fleet, app):
     web = dict(given["web"])
     web["server"] = django_server_apache.front(given)
     https = web["https"]
@@ -307,7 +307,8 @@ def _web(given, front, apache, app):
     web["read_timeout"] = web["read_timeout"] or longest + 5
     web["port"], web["tls_port"] = front["port"], front["tls_port"]
     # What serves until a change of the front door may be in Apache still.
-    web["probe_port"] = apache["probe_port"]
+    web["probe_port"] = fleet["apache"]["probe_port"]
+    web["trusted_proxies"] = _unique([*web["trusted_proxies"], *fleet["balancers"]])
     web["locations"] = {
         path: {key: value for key, value in entry.items() if value is not None}
         for path, entry in sorted(web["locations"].items())

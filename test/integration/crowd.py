@@ -15,13 +15,15 @@ ROWS = "SELECT name FROM guestbook_entry WHERE name LIKE 'load %'"
 class Crowd:
     """
     Visitors of all kinds from before the body until after it, and until ``requests`` were made;
-    then ``report`` has what they saw, as load.py describes it. ``leisure`` as there.
+    then ``report`` has what they saw, as load.py describes it. ``leisure`` as there. ``through``, a host,
+    stands in front of the server, where the site is known by its ``name``.
     """
 
-    def __init__(self, server, folder, requests, leisure=1):
+    def __init__(self, server, folder, requests, leisure=1, through=None, name=None):
         self.server, self.requests = server, requests
         self._path = folder / "report.json"
-        words = [server.host.address, self._path, requests, leisure]
+        address = (through or server.host).address
+        words = [address, self._path, requests, leisure, name or address]
         self._argv = [sys.executable, "-m", "test.integration.load", *map(str, words)]
 
     def __enter__(self):

@@ -1,7 +1,7 @@
 """
 Visitors of the example site, at a steady pace, each of whose answers is looked at.
 
-    python -m test.integration.load ADDRESS REPORT MINIMUM [LEISURE]
+    python -m test.integration.load ADDRESS REPORT MINIMUM [LEISURE [NAME]]
 
 Runs until SIGTERM and MINIMUM requests, at most ten minutes, and then writes what was seen to the
 file REPORT, as JSON: ``requests``, ``failed`` (kind, moment and reason), ``mixed`` (answers whose
@@ -9,7 +9,8 @@ code is not of the release that they name), ``releases`` that answered, ``posted
 with the number of requests and the longest wait (s) of each, ``reopened``: how many idle
 connections the site had closed by the time that they were used again. Nginx does so when it is
 reloaded; browsers open another then, and so do these visitors.
-With LEISURE (int) visitors leave that many times as long between two requests.
+With LEISURE (int) visitors leave that many times as long between two requests. NAME is the site's,
+which is else known by its address.
 """
 
 import asyncio
@@ -30,8 +31,8 @@ VISITORS = {"keep-alive": (14, 0.02), "new connection": (4, 0.05), "post": (2, 0
 class Site:
     """The site, and what visitors got of it."""
 
-    def __init__(self, address, minimum):
-        self.address = address
+    def __init__(self, address, minimum, name):
+        self.address, self.name = address, name
         self.minimum = minimum
         self.told = False  # to stop
         self.over = False
@@ -61,7 +62,7 @@ class Connection:
     """A connection of HTTP/1.1."""
 
     def __init__(self, site):
-        self.address, self.report = site.address, site.report
+        self.address, self.name, self.report = site.address, site.name, site.report
         self.reader = self.writer = None
         self.heard = False  # the head of an answer
 
@@ -82,7 +83,7 @@ class Connection:
             self.reader, self.writer = await asyncio.open_connection(self.address, 80)
         lines = [
             f"{method} {path} HTTP/1.1",
-            f"Host: {self.address}",
+            f"Host: {self.name}",
             f"Connection: {'keep-alive' if keep else 'close'}",
             *(f"{name}: {value}" for name, value in headers),
             *([f"Content-Length: {len(body)}"] if body else []),
@@ -161,7 +162,7 @@ async def write(site, connection):
     extra = [
         ("Cookie", cookie.partition(";")[0]),
         ("Content-Type", "application/x-www-form-urlencoded"),
-        ("Origin", f"http://{site.address}"),
+        ("Origin", f"http://{site.name}"),
     ]
     expect(302, await connection.ask("POST", "/", extra, form))
     site.report["posted"].append(name)
@@ -177,9 +178,9 @@ def expect(status, answer):
 REQUESTS = {"keep-alive": look_again, "new connection": look_once, "post": write, "slow": take_time}
 
 
-async def main(address, report, minimum, leisure=1):
+async def main(address, report, minimum, leisure=1, name=None):
     """Let all visitors come, and write the report when they have gone."""
-    site = Site(address, int(minimum))
+    site = Site(address, int(minimum), name or address)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, setattr, site, "told", True)
     loop.call_later(LONGEST, setattr, site, "over", True)

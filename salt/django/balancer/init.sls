@@ -1,0 +1,4 @@
+# The balancer of this host: see haproxy.sls.
+
+include:
+  - django.balancer.haproxy

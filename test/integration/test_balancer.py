@@ -1,0 +1,181 @@
+"""
+A balancer before two hosts that serve, the data on the first of them: releases come to one host after
+the other while visitors ask, and a host that is lost is missed for a moment only.
+"""
+
+import subprocess
+import sys
+
+import pytest
+import requests
+
+from test.hosts import boot
+
+from .crowd import Crowd
+from .guestbook import INDEX, SOURCE, change, develop
+from .machines import ensure
+from .server import Server, put_checkout
+from .test_several_hosts import at_once
+
+pytestmark = [
+    pytest.mark.timeout(1200),
+    pytest.mark.proves(
+        "several servers",
+        "balancer (HAProxy)",
+        "a release of two hosts one after the other drops no request; a lost host is left out within "
+        "seconds; web hosts let in the balancer alone",
+        on=["Debian 12"],
+    ),
+]
+
+BALANCER, FIRST, SECOND = "int-lb", "int-lb-web1", "int-lb-web2"
+DOMAIN = "shop.example.org"
+REQUESTS = 3_000
+LEISURE = 4
+PILLAR = """\
+django:
+  hosts: {%s}
+  firewall: {}
+  projects:
+    guestbook:
+      source: {path: %s}
+      settings: config.settings
+      domains: [%s]
+      health: {path: /healthz/}
+      env: {DJANGO_TEST_ENDPOINTS: '1'}
+      database: {password: the-database-s-password}
+      cache: {password: the-cache-s-password}
+      secrets: {SECRET_KEY: all-hosts-sign-with-this-one-0123456789-abcdefghijklmnopqrstuvwxyz}
+"""
+ROLES = {
+    BALANCER: "[balancer]",
+    FIRST: "[app, web, worker, database, cache]",
+    SECOND: "[app, web, worker]",
+}
+# A visitor every 20 ms for some seconds, each with a connection of his own: when, and what he got.
+ASK = """\
+import sys, time, requests
+end = time.monotonic() + float(sys.argv[3])
+while time.monotonic() < end:
+    try:
+        status = requests.get(sys.argv[1], headers={"Host": sys.argv[2]}, timeout=10).status_code
+    except requests.RequestException as error:
+        status = type(error).__name__
+    print(time.time(), status, flush=True)
+    time.sleep(0.02)
+"""
+
+
+@pytest.fixture(scope="module")
+def fleet():
+    """The hosts by name, after ./bootstrap: the one with the data first, then the others at once."""
+    image = ensure("bookworm-ready")
+    found = {}
+    for name in ROLES:
+        found[name] = Server(boot(name, image=image))
+    try:
+        text = PILLAR % (
+            ", ".join(
+                f"{name}: {{address: {server.host.address}, roles: {ROLES[name]}}}"
+                for name, server in found.items()
+            ),
+            SOURCE,
+            DOMAIN,
+        )
+        for name, server in found.items():
+            put_checkout(server.host)
+            if name != BALANCER:
+                develop(server)
+        found[FIRST].bootstrap(pillar=text)
+        at_once(lambda name: found[name].bootstrap(pillar=text), (SECOND, BALANCER))
+        yield found
+    finally:
+        for server in found.values():
+            server.host.destroy()
+
+
+def ask(fleet, path="/whoami/", host=DOMAIN, **headers):
+    """What the balancer answers."""
+    address = fleet[BALANCER].host.address
+    headers = {"Host": host, **headers}
+    return requests.get(f"http://{address}{path}", headers=headers, timeout=30)
+
+
+def members(fleet):
+    """What HAProxy says of the hosts behind it, by name."""
+    program = (
+        "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/haproxy/admin.sock');"
+        " s.sendall(b'show stat\\n'); print(b''.join(iter(lambda: s.recv(65536), b'')).decode())"
+    )
+    lines = fleet[BALANCER].run(["python3", "-c", program]).stdout.splitlines()
+    rows = [line.split(",") for line in lines if line.startswith("guestbook,")]
+    return {row[1]: row[17] for row in rows if row[1] != "BACKEND"}
+
+
+def test_both_hosts_serve(fleet):
+    assert members(fleet) == {FIRST: "UP", SECOND: "UP"}
+    fronts = (FIRST, SECOND)
+    logs = [
+        fleet[name].run("wc -l < /var/log/nginx/guestbook.access.log").stdout for name in fronts
+    ]
+    for _ in range(20):
+        assert ask(fleet).status_code == 200
+    assert len(logs) == len(fronts)
+
+
+def test_unknown_hosts_are_refused(fleet):
+    assert ask(fleet, host="other.example.org").status_code == 421
+
+
+def test_nothing_is_left_to_do(fleet):
+    at_once(lambda server: server.assert_settled(), fleet.values())
+
+
+def test_web_hosts_let_in_the_balancer_alone(fleet):
+    for name in (FIRST, SECOND):
+        with pytest.raises(requests.ConnectTimeout):
+            requests.get(f"http://{fleet[name].host.address}/", timeout=2)
+
+
+def test_releases_one_host_after_the_other_drop_nothing(fleet, tmp_path):
+    """Nor does a reload of the balancer."""
+    balancer, first, second = fleet[BALANCER], fleet[FIRST], fleet[SECOND]
+    crowd = Crowd(first, tmp_path, REQUESTS, LEISURE, balancer.host, DOMAIN)
+    before = first.live()[0]
+    with crowd:
+        for server in (first, second):
+            change(server, INDEX, "It works.", "It works on.")
+            server.apply()
+        for _ in range(3):
+            balancer.run("systemctl reload haproxy")
+    assert first.live()[0] == second.live()[0] != before
+    crowd.assert_all_served()
+    assert set(crowd.report["releases"]) == {before, first.live()[0]}
+
+
+def test_lost_host_is_left_out(fleet):
+    """Errors are at most one in two hundred, within three seconds of each other, and then none."""
+    address = fleet[BALANCER].host.address
+    argv = [sys.executable, "-c", ASK, f"http://{address}/whoami/", DOMAIN, "20"]
+    visitors = [subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    seen = [visitors[0].stdout.readline()]
+    fleet[SECOND].host.power_cut()
+    seen += [
+        line for visitor in visitors for line in visitor.communicate(timeout=90)[0].splitlines()
+    ]
+    answers = sorted((float(when), status) for when, status in map(str.split, seen))
+    failed = [when for when, status in answers if status != "200"]
+    assert len(answers) > 400
+    assert len(failed) <= len(answers) / 200, failed
+    assert not failed or failed[-1] - failed[0] <= 3
+    assert members(fleet) | {FIRST: "UP"} == members(fleet)
+    assert members(fleet)[SECOND].startswith("DOWN")
+
+
+def test_host_that_is_back_serves_again(fleet):
+    fleet[SECOND].host.power_on()
+    fleet[BALANCER].run(
+        "for _ in $(seq 120); do journalctl -u haproxy | grep -q 'int-lb-web2 is UP' && exit 0;"
+        " sleep 1; done; exit 1"
+    )
+    assert members(fleet) == {FIRST: "UP", SECOND: "UP"}

@@ -1,0 +1,115 @@
+"""What a balancer knows of the projects and of the hosts behind it."""
+
+import pytest
+from pillars import SOURCE, assert_nothing_to_do
+
+HOSTS = {
+    "lb1": {"address": "10.0.0.5", "roles": ["balancer"]},
+    "web1": {"address": "10.0.0.11", "roles": ["app", "web"]},
+    "web2": {"address": "fd00::12", "roles": ["app", "web"]},
+    "db1": {"address": "10.0.0.21", "roles": ["database", "cache"]},
+}
+PROJECT = {
+    "source": SOURCE,
+    "domains": ["shop.example.org", "*.shop.example.net"],
+    "secrets": {"SECRET_KEY": "s" * 50},
+    "database": {"password": "x" * 12},
+    "cache": {"password": "y" * 12},
+}
+
+
+def fleet(**changes):
+    return {"hosts": HOSTS, "firewall": {}, "projects": {"shop": {**PROJECT, **changes}}}
+
+
+def test_members_names_and_health_come_from_the_pillar(resolve):
+    web = {"trusted_proxies": ["192.0.2.1"], "https": True, "read_timeout": "90s"}
+    config = resolve(fleet(web=web, health={"path": "/up/", "status": [200, 204]}), id="lb1")
+    assert config["haproxy"] == {
+        "port": 80,
+        "connections": 8192,
+        "projects": [
+            {
+                "name": "shop",
+                "names": ["shop.example.org", "shop.example.net"],
+                "suffixes": [".shop.example.net"],
+                "host": "shop.example.org",
+                "path": "/up/",
+                "status": "200,204",
+                "scheme": "https",
+                "trusted": ["192.0.2.1"],
+                "timeout": 95,
+                "members": [
+                    {"name": "web1", "address": "10.0.0.11:80"},
+                    {"name": "web2", "address": "[fd00::12]:80"},
+                ],
+            }
+        ],
+    }
+    assert config["projects"]["shop"]["secret_specs"] == {}
+    assert "haproxy" in config["packages"] and "nginx" not in config["packages"]
+    assert "django.balancer.haproxy" in config["tiers"]
+    assert "django.app.project" not in config["tiers"]
+
+
+def test_balancer_is_where_the_map_says_alone(resolve):
+    assert resolve(fleet(), id="web1")["haproxy"] == {}
+    alone = {name: host for name, host in HOSTS.items() if name != "lb1"}
+    assert (
+        resolve({**fleet(), "hosts": alone}, id="web1")["projects"]["shop"]["web"][
+            "trusted_proxies"
+        ]
+        == []
+    )
+    assert "balancer" not in resolve({"projects": {"shop": {"source": SOURCE}}})["host"]["roles"]
+
+
+def test_web_hosts_believe_and_let_in_the_balancer(resolve):
+    config = resolve(fleet(web={"trusted_proxies": ["192.0.2.1"]}), id="web1")
+    assert config["projects"]["shop"]["web"]["trusted_proxies"] == ["192.0.2.1", "10.0.0.5"]
+    doors = [rule for rule in config["firewall"]["rules"] if rule["ports"] == [80]]
+    assert [rule["from"] for rule in doors] == [["10.0.0.5"]]
+    balancer = resolve(fleet(), id="lb1")["firewall"]["rules"]
+    assert [rule["from"] for rule in balancer if rule["ports"] == [80]] == [[]]
+
+
+def test_address_of_the_site_is_that_of_the_balancer(resolve):
+    django = {**fleet(), "haproxy": {"port": 8080}, "nginx": {"port": 8000}}
+    project = resolve(django, id="web1")["projects"]["shop"]
+    assert project["url"] == "http://shop.example.org:8080"
+    member = resolve(django, id="lb1")["haproxy"]["projects"][0]["members"][0]
+    assert member["address"] == "10.0.0.11:8000"
+
+
+@pytest.mark.parametrize(
+    ("django", "told"),
+    [
+        (fleet(domains=[]), "shop:domains: expected a list of domain names, by which the balancer"),
+        (
+            fleet(web={"tls": {"certificate": "/etc/ssl/c", "key": "/etc/ssl/k"}}),
+            "shop:web:tls: expected none, since the role balancer does not speak TLS",
+        ),
+        (
+            {
+                **fleet(),
+                "hosts": {**HOSTS, "lb1": {**HOSTS["lb1"], "roles": ["balancer", "app", "web"]}},
+            },
+            "django:hosts:lb1:roles: expected balancer on another host than web",
+        ),
+        (
+            {
+                **fleet(),
+                "hosts": {
+                    **HOSTS,
+                    "web1": {**HOSTS["web1"], "roles": ["app"]},
+                    "web2": {**HOSTS["web2"], "roles": ["app"]},
+                },
+            },
+            "django:hosts: expected a host with the role web, got none",
+        ),
+    ],
+)
+def test_what_a_balancer_cannot_do_is_told(resolve, django, told):
+    config = resolve(django, id="lb1")
+    assert_nothing_to_do(config)
+    assert any(told in error for error in config["errors"]), config["errors"]
