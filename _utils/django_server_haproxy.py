@@ -15,10 +15,10 @@ def configuration(fleet, hosts, projects):
     projects
         Resolved projects by name.
 
-    Returns ``{"port", "connections", "projects": [{"name", "names", "suffixes", "host", "path",
-    "status", "scheme", "trusted", "timeout", "members": [{"name", "address"}]}]}``: a request belongs
-    to the project that has its Host among the ``names``, or one that ends in a suffix. ``host``,
-    ``path``, ``status`` and ``scheme`` are those of the question for a member's health.
+    Returns ``port``, ``connections`` and ``projects``, a list of dict with ``name``; ``names`` and
+    ``suffixes``: a request belongs to the project that has its Host among the names, or one that
+    ends in a suffix; ``host``, ``path``, ``status`` and ``scheme`` of the question for a member's
+    health; ``trusted`` (networks), ``timeout`` (s) and ``members`` (dicts of ``name, address``).
     """
     return {
         "port": fleet["haproxy"]["port"],

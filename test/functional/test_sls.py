@@ -436,6 +436,31 @@ def test_the_host_map_decides_what_a_host_gets(minion_opts):
     assert found["host2"] > {*shared, "django.cache.redis", "django.web.nginx"}
 
 
+def test_a_balancer_has_haproxy_alone(minion_opts):
+    password = {"password": "x" * 20}
+    project = {"source": {"path": "/srv/src"}, "database": password, "cache": password}
+    project.update(secrets={"SECRET_KEY": "y" * 50}, domains=["shop.example.org", "*.shop.net"])
+    project.update(health={"path": "/up/"}, web={"trusted_proxies": ["192.0.2.1"]})
+    pillar = {
+        "hosts": {
+            "host1": {"address": "10.0.0.11", "roles": ["balancer"]},
+            "host2": {"address": "10.0.0.12", "roles": ["app", "web", "database", "cache"]},
+            "host3": {"address": "10.0.0.13", "roles": ["app", "web"]},
+        },
+        "projects": {"shop": project},
+    }
+    rendering = Rendering(minion_opts, grains(), {"django": pillar})
+    shared = {"django.valid", "django.host", "django.app.departed"}
+    assert {chunk["__sls__"] for chunk in rendering.low} == {*shared, "django.balancer.haproxy"}
+    lines = [line.strip() for line in rendering.files()["/etc/haproxy/haproxy.cfg"].splitlines()]
+    assert "acl shop req.hdr(host),field(1,:) -i -m str shop.example.org shop.net" in lines
+    assert "acl shop req.hdr(host),field(1,:) -i -m end .shop.net" in lines
+    assert "acl trusted src 192.0.2.1" in lines
+    assert "server host2 10.0.0.12:80" in lines and "server host3 10.0.0.13:80" in lines
+    (question,) = (line for line in lines if line.startswith("http-check send"))
+    assert "uri /up/ " in question and "hdr Host shop.example.org" in question
+
+
 def test_the_top_file_names_a_state_that_is_there():
     top = salt.utils.yaml.safe_load((ROOT / "salt/top.sls").read_text())
     assert top == {"base": {"*": ["django"]}}

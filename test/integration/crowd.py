@@ -15,8 +15,8 @@ ROWS = "SELECT name FROM guestbook_entry WHERE name LIKE 'load %'"
 class Crowd:
     """
     Visitors of all kinds from before the body until after it, and until ``requests`` were made;
-    then ``report`` has what they saw, as load.py describes it. ``leisure`` as there. ``through``, a host,
-    stands in front of the server, where the site is known by its ``name``.
+    then ``report`` has what they saw, as load.py describes it. ``leisure`` as there. ``through``
+    is a host in front of the server, where the site is known by its ``name``.
     """
 
     def __init__(self, server, folder, requests, leisure=1, through=None, name=None):

@@ -2,6 +2,7 @@
 
 import django_departed
 import django_firewall
+import django_server_haproxy
 import django_service
 import pytest
 
@@ -87,6 +88,7 @@ def test_caches_that_no_project_asks_for(tmp_path, monkeypatch):
     )
     config = {
         "firewall": {},
+        "haproxy": {},
         "memcached": {},
         "varnish": {"instances": [{"service": "varnish@shop"}]},
     }
@@ -98,8 +100,20 @@ def test_firewall_that_left_the_pillar(tmp_path, monkeypatch):
     monkeypatch.setattr(django_firewall, "RULES", str(tmp_path / "firewall.nft"))
     runs = {"there": True, "running": True, "enabled": True}
     monkeypatch.setattr(django_service, "look", lambda name: runs)
-    config = {"firewall": {}, "memcached": {}, "varnish": {}}
+    config = {"firewall": {}, "haproxy": {}, "memcached": {}, "varnish": {}}
     assert django_departed.services(config) == []
     (tmp_path / "firewall.nft").touch()
     assert django_departed.services(config) == ["django-firewall"]
     assert django_departed.services({**config, "firewall": {"rules": []}}) == []
+
+
+def test_balancer_that_left_the_map(tmp_path, monkeypatch):
+    monkeypatch.setattr(django_server_haproxy, "CONFIG", str(tmp_path / "haproxy.cfg"))
+    runs = {"there": True, "running": True, "enabled": True}
+    monkeypatch.setattr(django_service, "look", lambda name: runs)
+    config = {"firewall": {}, "haproxy": {}, "memcached": {}, "varnish": {}}
+    (tmp_path / "haproxy.cfg").write_text("# Somebody's own.\n")
+    assert django_departed.services(config) == []
+    (tmp_path / "haproxy.cfg").write_text(f"{django_service.HEADER} the next run replaces.\n")
+    assert django_departed.services(config) == ["haproxy"]
+    assert django_departed.services({**config, "haproxy": {"port": 80}}) == []
