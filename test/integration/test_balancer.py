@@ -88,7 +88,10 @@ def fleet():
             if name != BALANCER:
                 develop(server)
         found[FIRST].bootstrap(pillar=text)
-        at_once(lambda name: found[name].bootstrap(pillar=text), (SECOND, BALANCER))
+        at_once(
+            lambda run: run(pillar=text),
+            (found[SECOND].bootstrap, found[BALANCER].bootstrap_as_predicted),
+        )
         yield found
     finally:
         for server in found.values():
@@ -137,6 +140,15 @@ def test_both_hosts_serve(fleet):
 
 def test_unknown_hosts_are_refused(fleet):
     assert ask(fleet, host="other.example.org").status_code == 421
+
+
+def test_sites_know_who_asks_and_how(fleet):
+    """What the balancer says is believed, what a visitor says is not."""
+    claims = {"X-Forwarded-For": "198.51.100.7", "X-Forwarded-Proto": "https"}
+    seen = ask(fleet, **claims).json()
+    assert seen["forwarded_for"] not in ("", claims["X-Forwarded-For"])
+    assert fleet[BALANCER].host.address not in str(seen)
+    assert (seen["scheme"], seen["is_secure"], seen["host"]) == ("http", False, DOMAIN)
 
 
 def test_nothing_is_left_to_do(fleet):
