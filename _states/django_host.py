@@ -159,7 +159,6 @@ def service_dead(name, enable=None, configured=None):
     return _apply(name, "django.end_service", name=name, enable=enable, configured=configured)
 
 
-@django_states.of_words
 def mod_watch(name, sfun=None, reload=False, follows=(), **_):
     """
     What a ``watch`` requisite of a service does; other states only wait for what they watch. A

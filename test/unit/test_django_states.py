@@ -1,7 +1,10 @@
 """What all states of this formula make of what their function says."""
 
+import importlib.util
+
 import django_states
 import pytest
+from pillars import ROOT
 from salt.exceptions import CommandExecutionError
 
 
@@ -49,3 +52,29 @@ def test_words_are_those_of_the_state():
     assert served.__doc__ == "Somebody is served."
     wrong = served("a", project="shop", tiemout=3)
     assert (wrong["result"], wrong["comment"]) == (False, "tiemout: unknown; did you mean timeout?")
+
+
+@pytest.mark.parametrize(
+    ("follows", "unread", "test", "expected"),
+    [
+        (["/etc/x.conf"], True, False, "restarted"),
+        (["/etc/x.conf"], False, False, "started"),
+        (["/etc/x.conf"], False, True, "restarted"),
+        ([], False, False, "restarted"),
+    ],
+)
+def test_watching_service_restarts_unless_it_has_started_since(follows, unread, test, expected):
+    """As Salt calls it: with all that its state is given, requisites too."""
+    spec = importlib.util.spec_from_file_location("states", ROOT / "_states/django_host.py")
+    states = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(states)
+
+    def renew(name, reload, follows, test):
+        changed = unread or follows is None
+        return {"changes": {name: "restarted"} if changed else {}, "comment": ""}
+
+    states.__opts__ = {"test": test}
+    states.__salt__ = {"django.renew_service": renew}
+    given = {"enable": True, "follows": follows, "watch": [{"file": "/etc/x.conf"}]}
+    found = states.mod_watch("x", sfun="service_running", **given)
+    assert found["changes"] == {"x": expected}
