@@ -138,3 +138,14 @@ def test_resolving_does_not_change_the_pillar(resolve):
     before = copy.deepcopy(pillar)
     resolve(pillar)
     assert pillar == before
+
+
+def test_pillars_of_the_readme_are_valid_on_each_server(resolve):
+    blocks = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "README.md").read_text(), re.S | re.M)
+    pillars = [yaml.safe_load(block)["django"] for block in blocks]
+    assert len(pillars) == 2
+    for pillar in pillars:
+        for name in pillar.get("hosts", ["web1"]):
+            config = resolve(pillar, id=name, host=name)
+            assert config["valid"], config["errors"]
+            assert config["warnings"] == []
