@@ -37,6 +37,11 @@ class Managers:
         """Whether a program is not defined as ``definition`` says."""
         return self._of(definition).differs(name, definition)
 
+    def comes_back(self, name, definition):
+        """Whether a program that does not run needs no start but that of its manager."""
+        manager = self._of(definition)
+        return manager is self._chosen and manager.comes_back(name, definition)
+
     def start(self, name, definition):
         """Define and start a program."""
         self._of(definition).start(name, definition)

@@ -31,7 +31,11 @@ def run_processes(deployment):
     starting = [
         name
         for name, definition in wanted.items()
-        if not programs.get(name, {}).get("running") or deployment.manager.differs(name, definition)
+        if (
+            not programs.get(name, {}).get("running")
+            or deployment.manager.differs(name, definition)
+        )
+        and not deployment.manager.comes_back(name, definition)
     ]
     changes = {
         key: sorted(names) for key, names in (("started", starting), ("stopped", old)) if names

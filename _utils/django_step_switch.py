@@ -107,7 +107,7 @@ def _differences(deployment, instance, name, definition):
     )
     health = {**deployment.health_of(instance), "timeout": START_SECONDS}
     problem = django_health.wait(path, health) if running else None
-    if not running:
+    if not running and not deployment.manager.comes_back(name, definition):
         changes["started"] = name
     elif problem and problem.startswith(django_health.NO_ANSWER):
         changes["restarted"] = name

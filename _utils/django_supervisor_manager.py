@@ -47,6 +47,19 @@ class Manager:
         """Whether supervisord's definition of a program is not the wanted one."""
         return bool(self._call("differs", name, definition))
 
+    def comes_back(self, name, definition):
+        """
+        Whether in test mode supervisord is away and starts a program by itself, as it is defined,
+        once a run has started supervisord.
+        """
+        if not self.test:
+            return False
+        try:
+            is_away = self._call("overview")["down"]
+            return is_away and set(self._call("differs", name, definition)) == {"configuration"}
+        except StepError:
+            return False
+
     def start(self, name, definition):
         """Define and start a program."""
         self._call("define", name, definition, timeout=definition["startsecs"] + START_PATIENCE)

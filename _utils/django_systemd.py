@@ -118,6 +118,10 @@ class Manager:
             for name in names
         }
 
+    def comes_back(self, name, definition):
+        """Whether a program starts once its manager does: systemd is there already."""
+        return False
+
     def differs(self, name, definition):
         """Whether the unit on disk is not the wanted one."""
         path = UNITS / f"{name}.service"

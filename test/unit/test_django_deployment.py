@@ -393,10 +393,21 @@ def test_what_was_not_checked_does_not_go_live(deployment):
     """By a step that an operator calls alone, say: its settings may have DEBUG on."""
     configure(deployment)
     deployment.manager.programs = dict
+    deployment.manager.comes_back = lambda name, definition: False
     with pytest.raises(StepError, match="has not passed its checks.*django.vet shop"):
         django_step_switch.go_live(deployment)
     deployment.test = True
     assert django_step_switch.go_live(deployment).changes, "a run has checked it by then"
+
+
+def test_what_comes_back_with_its_manager_needs_no_start(deployment):
+    served(deployment, FIRST, SECOND)
+    deployment.test = True
+    deployment.manager.programs = dict
+    for comes_back, expected in ((True, False), (False, True)):
+        deployment.manager.comes_back = lambda name, definition, answer=comes_back: answer
+        found = django_step_switch.go_live(deployment).changes
+        assert ("started" in found) == expected
 
 
 def test_lost_record_of_what_serves_is_told(deployment):

@@ -118,3 +118,26 @@ def test_supervisord_that_a_run_starts_is_away_before_it():
     manager = Manager("shop", Gone())
     manager.test = True
     assert manager.programs() == {}
+
+
+@pytest.mark.parametrize(
+    ("test", "down", "differing", "expected"),
+    [
+        (True, True, {"configuration": "loaded"}, True),
+        (True, True, {"configuration": "loaded", "command": {"old": "a", "new": "b"}}, False),
+        (True, False, {"configuration": "loaded"}, False),
+        (False, True, {"configuration": "loaded"}, False),
+    ],
+)
+def test_program_comes_back_with_supervisord_as_it_is_defined(test, down, differing, expected):
+    answers = {"overview": {"down": down}, "differs": differing}
+    functions = {f"supervisord.{name}": lambda *_, a=a: a for name, a in answers.items()}
+    manager = Manager("shop", functions)
+    manager.test = test
+    assert manager.comes_back("shop.web.a", {}) == expected
+
+
+def test_nothing_comes_back_without_supervisord():
+    manager = Manager("shop", Gone())
+    manager.test = True
+    assert not manager.comes_back("shop.web.a", {})
