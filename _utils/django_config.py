@@ -118,8 +118,7 @@ def resolve(pillar, facts, parameters):
     if errors:
         return _nothing(host, errors)
     config = _config(fleet, host, hosts, hosts_of, resolved, system)
-    doubts = config["postgresql"].pop("doubts", [])
-    config["warnings"] = [*django_checks.warnings(projects), *doubts]
+    config["warnings"] += django_checks.warnings(projects)
     return config
 
 
@@ -334,6 +333,7 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
     runs = roles & {"app", "worker", "web"}
     workers = sorted(name for name, item in hosts.items() if "worker" in item["roles"])
     first_worker = workers[:1] == [host["name"]]
+    held = django_server_postgresql.most_held(projects, hosts)
     for project in projects.values():
         project["processes"] = {
             name: item
@@ -374,10 +374,12 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
     }
     if "database" in roles:
         config["postgresql"] = django_server_postgresql.configuration(
-            fleet, host, hosts, projects, system
+            fleet, host, hosts, projects, system, held
         )
+        if config["postgresql"]:
+            config["warnings"] += django_server_postgresql.doubts(fleet, host, projects, held)
         config["mariadb"] = django_server_mariadb.configuration(
-            fleet, host, hosts, projects, system
+            fleet, host, hosts, projects, system, held
         )
     if "cache" in roles:
         config["redis"] = django_server_redis.configuration(fleet, host, hosts, projects)

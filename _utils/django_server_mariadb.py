@@ -11,8 +11,13 @@ SQL_MODE = (
 )
 
 
-def configuration(fleet, host, hosts, projects, system):
-    """What MariaDB's file says and which databases it has (dict); empty without a database."""
+def configuration(fleet, host, hosts, projects, system, held):
+    """
+    What MariaDB's file says and which databases it has (dict); empty without a database.
+
+    held
+        Connections (int) that may be held at once.
+    """
     given = fleet["mariadb"]
     is_remote = django_project_database.has_remote_clients(fleet)
     clients = ["127.0.0.1"]
@@ -33,9 +38,7 @@ def configuration(fleet, host, hosts, projects, system):
     ]
     if not databases:
         return {}
-    connections = given["max_connections"] or django_server_postgresql.connections(
-        projects, len(clients)
-    )
+    connections = given["max_connections"] or django_server_postgresql.connections(held)
     shared = set(host["roles"]) != {"database"}
     share = django_tuning.memory_share(
         given["memory_share"], shared, 50, 90, django_project_database.servers(projects)

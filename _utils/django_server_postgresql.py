@@ -11,8 +11,13 @@ LEAST_CONNECTIONS, SPARE_CONNECTIONS = 100, 20
 BACKEND_MIB = 5  # of memory that is a connection's own
 
 
-def configuration(fleet, host, hosts, projects, system):
-    """What PostgreSQL's files say and which databases it has (dict); empty without a database."""
+def configuration(fleet, host, hosts, projects, system, held):
+    """
+    What PostgreSQL's files say and which databases it has (dict); empty without a database.
+
+    held
+        Connections (int) that may be held at once, as :func:`most_held` returns them.
+    """
     given = fleet["postgresql"]
     databases, hba = [], [_hba_line(line) for line in given["hba"]]
     clients = sorted(
@@ -51,18 +56,14 @@ def configuration(fleet, host, hosts, projects, system):
     if not databases:
         return {}
     version = given["version"] or system["postgresql"]["version"]
-    limit = given["max_connections"] or connections(projects, len(clients))
-    shared = set(host["roles"]) != {"database"}
-    share = django_tuning.memory_share(
-        given["memory_share"], shared, 50, 90, django_project_database.servers(projects)
-    )
+    limit = given["max_connections"] or connections(held)
     settings = {
         "listen_addresses": ",".join(["localhost", host["address"]] if clients else ["localhost"]),
         "port": given["port"],
         "max_connections": limit,
         "password_encryption": "scram-sha-256",
     }
-    memory = host["memory"] * share // 100
+    memory = _memory(fleet, host, projects)
     settings.update(django_tuning.postgresql(host["cores"], memory, limit))
     settings.update(given["settings"])
     return {
@@ -75,40 +76,61 @@ def configuration(fleet, host, hosts, projects, system):
         "settings": dict(sorted(settings.items())),
         "hba": hba,
         "databases": databases,
-        "doubts": _doubts(held(projects, len(clients)), len(clients), memory),
     }
 
 
-def _doubts(need, clients, memory):
+def _memory(fleet, host, projects):
+    """Memory (MiB) of this machine that PostgreSQL may reckon with."""
+    share = django_tuning.memory_share(
+        fleet["postgresql"]["memory_share"],
+        set(host["roles"]) != {"database"},
+        50,
+        90,
+        django_project_database.servers(projects),
+    )
+    return host["memory"] * share // 100
+
+
+def doubts(fleet, host, projects, held):
     """What is to be known of so many connections on a machine with so much memory, as messages."""
+    memory = _memory(fleet, host, projects)
     room = memory * 3 // 4 // BACKEND_MIB
-    if need <= room:
+    if held <= room:
         return []
-    who = f"the processes on {max(clients, 1)} hosts"
     return [
-        f"django:postgresql:max_connections: {who} may hold {need} connections, and PostgreSQL's"
-        f" share of this machine's memory, {memory} MiB, has room for about {room}; put a pooler"
-        " such as PgBouncer in between, let them have fewer app:workers and app:threads, or give"
-        " this machine more memory"
+        "django:postgresql:max_connections: the processes of all hosts may hold"
+        f" {held} connections, and PostgreSQL's share of this machine's memory, {memory} MiB, has"
+        f" room for about {room}; put a pooler such as PgBouncer in between, let them have fewer"
+        " app:workers and app:threads, or give this machine more memory"
     ]
 
 
-def connections(projects, clients):
-    """Connections that the projects' processes can hold at once and some more; at least 100."""
-    return max(LEAST_CONNECTIONS, -(-(held(projects, clients) + SPARE_CONNECTIONS) // 10) * 10)
+def connections(held):
+    """How many to allow (int) where ``held`` may be held at once: some more, and at least 100."""
+    return max(LEAST_CONNECTIONS, -(-(held + SPARE_CONNECTIONS) // 10) * 10)
 
 
-def held(projects, clients):
-    """Connections that the projects' processes, on so many other hosts, can hold at once (int)."""
+def most_held(projects, hosts):
+    """
+    Connections (int) that the projects' processes on all hosts can hold at once.
+
+    projects
+        Resolved ones, with all their processes, whatever this host runs of them.
+    hosts
+        All hosts by name: ``{roles, address}``.
+    """
+    roles = [role for item in hosts.values() for role in item["roles"]]
     need = 0
     for project in projects.values():
         app = project["app"]
         is_threaded = app["server"] in ("uwsgi", "mod_wsgi") or app["worker_class"] == "gthread"
         at_once = ASGI_REQUESTS if app["asgi"] else app["threads"] if is_threaded else 1
-        need += app["workers"] * at_once
+        need += roles.count("app") * app["workers"] * at_once
         for process in project["processes"].values():
-            need += process["count"] * django_queue.jobs(process)
-    return need * max(clients, 1)
+            runs = roles.count("worker")
+            runs = min(runs, 1) if process["single"] else runs
+            need += runs * process["count"] * django_queue.jobs(process)
+    return need
 
 
 def _hba_line(line):

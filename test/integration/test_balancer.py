@@ -13,10 +13,10 @@ import requests
 from test.hosts import boot
 
 from .crowd import Crowd
-from .guestbook import INDEX, SOURCE, change, develop
+from .fleet import DOMAIN, at_once, pillar
+from .guestbook import INDEX, change, develop
 from .machines import ensure
 from .server import Server, put_checkout
-from .test_several_hosts import at_once
 
 pytestmark = [
     pytest.mark.timeout(1200),
@@ -30,24 +30,8 @@ pytestmark = [
 ]
 
 BALANCER, FIRST, SECOND = "int-lb", "int-lb-web1", "int-lb-web2"
-DOMAIN = "shop.example.org"
 REQUESTS = 3_000
 LEISURE = 4
-PILLAR = """\
-django:
-  hosts: {%s}
-  firewall: {}
-  projects:
-    guestbook:
-      source: {path: %s}
-      settings: config.settings
-      domains: [%s]
-      health: {path: /healthz/}
-      env: {DJANGO_TEST_ENDPOINTS: '1'}
-      database: {password: the-database-s-password}
-      cache: {password: the-cache-s-password}
-      secrets: {SECRET_KEY: all-hosts-sign-with-this-one-0123456789-abcdefghijklmnopqrstuvwxyz}
-"""
 ROLES = {
     BALANCER: "[balancer]",
     FIRST: "[app, web, worker, database, cache]",
@@ -75,14 +59,7 @@ def fleet():
     for name in ROLES:
         found[name] = Server(boot(name, image=image))
     try:
-        text = PILLAR % (
-            ", ".join(
-                f"{name}: {{address: {server.host.address}, roles: {ROLES[name]}}}"
-                for name, server in found.items()
-            ),
-            SOURCE,
-            DOMAIN,
-        )
+        text = pillar(found, ROLES, "env: {DJANGO_TEST_ENDPOINTS: '1'}")
         for name, server in found.items():
             put_checkout(server.host)
             if name != BALANCER:

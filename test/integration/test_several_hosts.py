@@ -4,13 +4,14 @@ that serve, all set up at the same moment. No balancer: what is shown is that it
 which of them a visitor meets.
 """
 
-import concurrent.futures
 import socket
 
 import pytest
 
 from test.hosts import boot
 
+from .fleet import DOMAIN, at_once, pillar
+from .guestbook import SOURCE
 from .machines import ensure
 from .server import CHECKOUT, Browser, Server, put_checkout
 
@@ -30,24 +31,9 @@ pytestmark = [
     ),
 ]
 
-SOURCE = "/srv/src/guestbook"
 DATA, WEB = "int-data", ("int-web1", "int-web2", "int-web3")
-DOMAIN = "shop.example.org"
-PILLAR = """\
-django:
-  hosts: {%s}
-  firewall: {}
-  projects:
-    guestbook:
-      source: {path: %s}
-      settings: config.settings
-      domains: [%s]
-      health: {path: /healthz/}
-      superuser: {username: admin, password: the-first-host-makes-it}
-      database: {password: the-database-s-password}
-      cache: {password: the-cache-s-password}
-      secrets: {SECRET_KEY: all-hosts-sign-with-this-one-0123456789-abcdefghijklmnopqrstuvwxyz}
-"""
+ROLES = dict.fromkeys(WEB, "[app, web, worker]") | {DATA: "[database, cache]"}
+SUPERUSER = "superuser: {username: admin, password: the-first-host-makes-it}"
 # Slow enough for all to meet it, and it counts how often it was carried out.
 SLOW_MIGRATION = """\
 from django.db import migrations
@@ -60,22 +46,6 @@ class Migration(migrations.Migration):
         migrations.RunSQL("INSERT INTO carried_out SELECT pg_sleep(8)::text"),
     ]
 """
-
-
-def at_once(function, items):
-    """What a function returns for each of the items, all at the same moment."""
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        return list(pool.map(function, items))
-
-
-def pillar(servers):
-    """The pillar that all hosts have."""
-    roles = dict.fromkeys(WEB, "[app, web, worker]") | {DATA: "[database, cache]"}
-    hosts = ", ".join(
-        f"{name}: {{address: {server.host.address}, roles: {roles[name]}}}"
-        for name, server in servers.items()
-    )
-    return PILLAR % (hosts, SOURCE, DOMAIN)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +70,7 @@ def servers():
 @pytest.fixture(scope="module")
 def fleet(servers):
     """The hosts after ./bootstrap: the one with the data first, then all others at once."""
-    text = pillar(servers)
+    text = pillar(servers, ROLES, SUPERUSER)
     servers[DATA].bootstrap(pillar=text)
     at_once(lambda name: servers[name].bootstrap(pillar=text), WEB)
     return servers
@@ -194,7 +164,8 @@ def test_operator_is_not_locked_out(fleet):
 def test_who_leaves_the_map_is_shut_out(fleet):
     """Without a change on that host itself: it may be lost, or in other hands."""
     data, left = fleet[DATA], fleet[WEB[2]]
-    data.pillar(pillar({name: server for name, server in fleet.items() if name != WEB[2]}))
+    left = {name: server for name, server in fleet.items() if name != WEB[2]}
+    data.pillar(pillar(left, ROLES, SUPERUSER))
     data.assert_mended("PostgreSQL lets in whom it should", exactly=False)
     ask = ["salt-call", "django.query", "guestbook", "SELECT 1"]
     connect = f"timeout 3 bash -c 'exec 3<>/dev/tcp/{data.host.address}/5432'"
