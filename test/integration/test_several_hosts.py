@@ -164,8 +164,8 @@ def test_operator_is_not_locked_out(fleet):
 def test_who_leaves_the_map_is_shut_out(fleet):
     """Without a change on that host itself: it may be lost, or in other hands."""
     data, left = fleet[DATA], fleet[WEB[2]]
-    left = {name: server for name, server in fleet.items() if name != WEB[2]}
-    data.pillar(pillar(left, ROLES, SUPERUSER))
+    others = {name: server for name, server in fleet.items() if name != WEB[2]}
+    data.pillar(pillar(others, ROLES, SUPERUSER))
     data.assert_mended("PostgreSQL lets in whom it should", exactly=False)
     ask = ["salt-call", "django.query", "guestbook", "SELECT 1"]
     connect = f"timeout 3 bash -c 'exec 3<>/dev/tcp/{data.host.address}/5432'"

@@ -29,3 +29,10 @@ def test_programs_of_a_process(deployment, process, labels):
 def test_a_process_that_is_not_there(deployment):
     with pytest.raises(StepError, match="no process 'job'; it runs: jobs_1, jobs_2, mail"):
         django_operations.programs_of(deployment, "job")
+
+
+def test_no_more_are_scaled_to_than_the_pillar_may_have(schema):
+    project = schema["keys"]["projects"]["value"]["keys"]
+    assert project["app"]["keys"]["workers"]["max"] == django_operations.MOST_WORKERS
+    process = project["processes"]["value"]["keys"]
+    assert process["count"]["max"] == django_operations.MOST_PROCESSES
