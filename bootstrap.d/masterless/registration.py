@@ -68,6 +68,9 @@ def settings(repository, systemd, pillar=PILLAR):
         "lazy_loader_strict_matching": True,
         "enable_gpu_grains": False,
         "enable_fqdns_grains": False,
+        # A pillar that is no YAML, or whose Jinja is wrong, is no reason for a traceback with lines
+        # of it: django.validate says where.
+        "log_granular_levels": {"salt.pillar": "quiet", "salt.utils.templates": "quiet"},
         "state_output": "changes",
         "state_verbose": False,
     }
