@@ -17,7 +17,7 @@ def public(folder):
     return found
 
 
-@pytest.mark.parametrize("text", public("_modules"))
+@pytest.mark.parametrize("text", [*public("_modules"), *public("_runners")])
 def test_execution_function_has_an_example(text):
     assert "CLI Example:" in text
     assert "salt" in text.partition("CLI Example:")[2]
