@@ -8,9 +8,11 @@ import contextlib
 
 import django_access
 import django_database
+import django_haproxy
 import django_health
 import django_hold
 import django_operations
+import django_pool
 import django_rollback
 import django_step_pages
 import django_timers
@@ -325,6 +327,10 @@ def status(project=None):
     run: when it ``started`` and ``ended``, its ``exit_status`` and whether it ``failed``. What is
     in the way of an answer, such as a process manager that is away, is told as ``problem``.
 
+    A balancer tells the ``pool`` of each project: by host the ``state`` that HAProxy gives it,
+    whether it is ``drained`` and ``since`` when, and how many ``requests`` are on their way to it,
+    whatever their project.
+
     CLI Example:
 
     .. code-block:: bash
@@ -336,7 +342,26 @@ def status(project=None):
     if not public["valid"]:
         raise CommandExecutionError("\n".join(public["errors"]))
     names = [project] if project else sorted(public["projects"])
-    return {name: _status(name) for name in names}
+    runs = set(public["host"]["roles"]) & {"app", "web", "worker"} or not public["haproxy"]
+    found = {name: _status(name) if runs else _status_of_balancer(name) for name in names}
+    for name, pool in _pools(public["haproxy"]).items():
+        if name in found:
+            found[name].update(pool)
+    return found
+
+
+def _status_of_balancer(name):
+    return {"url": _access().project(name)["url"]}
+
+
+def _pools(haproxy):
+    """What a balancer has to tell of each project (dict)."""
+    if not haproxy:
+        return {}
+    try:
+        return {name: {"pool": pool} for name, pool in django_pool.look(haproxy).items()}
+    except django_haproxy.HAProxyError as error:
+        return {project["name"]: {"problem": str(error)} for project in haproxy["projects"]}
 
 
 def _status(name):

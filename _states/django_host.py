@@ -175,6 +175,20 @@ def mod_watch(name, sfun=None, reload=False, follows=(), **_):
 
 
 @django_states.of_words
+def drained_kept(name):
+    """
+    Hosts that were drained from this balancer's pool get no requests, which each run tells; those
+    that left the map are forgotten.
+
+    .. code-block:: yaml
+
+        drained hosts stay out of the pool:
+          django.drained_kept: []
+    """
+    return _apply(name, "django.keep_drained")
+
+
+@django_states.of_words
 def firewall_active(name):
     """
     The rules of nftables are those of the pillar's ``firewall`` and of the host's roles, now and

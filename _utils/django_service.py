@@ -71,9 +71,26 @@ def act(name, verb):
             said = _last_words(name, now) if booted() else error.output
             raise ServiceError(f"{name} did not {verb}: {said or error}") from None
     if verb in READING:
-        STAMPS.mkdir(parents=True, exist_ok=True)
-        (STAMPS / name).touch()
-        os.utime(STAMPS / name, (now, now))
+        note_read(name, now)
+
+
+def note_read(name, moment=None):
+    """
+    Note that a service knows what its files say since a moment (seconds since the epoch), by
+    default this one: it was told in another way than by reading them.
+    """
+    moment = time.time() if moment is None else moment
+    STAMPS.mkdir(parents=True, exist_ok=True)
+    (STAMPS / name).touch()
+    os.utime(STAMPS / name, (moment, moment))
+
+
+def read_ago(name):
+    """How many seconds ago (float) that was noted last; endless where it never was."""
+    try:
+        return time.time() - (STAMPS / name).stat().st_mtime
+    except OSError:
+        return float("inf")
 
 
 def unread(name, paths):

@@ -23,14 +23,15 @@ pytestmark = [
     pytest.mark.proves(
         "several servers",
         "balancer (HAProxy)",
-        "a release of two hosts one after the other drops no request; a lost host is left out "
-        "within seconds; web hosts let in the balancer alone",
+        "a release of two hosts one after the other drops no request, nor does a host that is "
+        "drained; a lost host is left out within seconds; web hosts let in the balancer alone",
         on=["Debian 12"],
     ),
 ]
 
 BALANCER, FIRST, SECOND = "int-lb", "int-lb-web1", "int-lb-web2"
 REQUESTS = 3_000
+DRAIN_REQUESTS = 500
 LEISURE = 4
 ROLES = {
     BALANCER: "[balancer]",
@@ -152,6 +153,24 @@ def test_releases_one_host_after_the_other_drop_nothing(fleet, tmp_path):
     assert first.live()[0] == second.live()[0] != before
     crowd.assert_all_served()
     assert set(crowd.report["releases"]) == {before, first.live()[0]}
+
+
+def test_drained_host_drops_nothing(fleet, tmp_path):
+    """What it has it answers, slow requests too; then it may be away, and nobody notices."""
+    balancer, second = fleet[BALANCER], fleet[SECOND]
+    crowd = Crowd(fleet[FIRST], tmp_path, DRAIN_REQUESTS, LEISURE, balancer.host, DOMAIN)
+    with crowd:
+        assert balancer.call("django.drain", SECOND)["left"] == 0
+        assert members(fleet) == {FIRST: "UP", SECOND: "MAINT"}
+        second.run("systemctl stop nginx")
+        balancer.run("systemctl reload haproxy")
+        outcome = balancer.apply()
+        assert outcome.changed == [], outcome.told()
+        assert f"{SECOND} is drained since" in outcome.output
+        second.run("systemctl start nginx")
+        assert balancer.call("django.undrain", SECOND)["changes"]
+    crowd.assert_all_served()
+    assert_both_serve(fleet)
 
 
 def test_lost_host_is_left_out(fleet):

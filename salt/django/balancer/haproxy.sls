@@ -1,6 +1,7 @@
 # Leaves behind HAProxy, which passes requests to the hosts with the role web by the projects' domains, asks
 # each for its health, and leaves out those that do not answer. Its file is tried before it is put in
-# place; changes reach it by a reload that keeps its sockets open, so that nobody is turned away.
+# place; changes reach it by a reload that keeps its sockets open, so that nobody is turned away. Hosts that
+# an operator has drained stay out of the pool, and each run says which.
 {%- set django = salt['django.config']() %}
 
 include:
@@ -29,4 +30,9 @@ HAProxy runs:
     - follows: [/etc/haproxy/haproxy.cfg]
     - watch:
       - file: HAProxy is configured
+
+drained hosts stay out of the pool:
+  django.drained_kept:
+    - require:
+      - django: HAProxy runs
 {%- endif %}

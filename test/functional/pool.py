@@ -1,0 +1,169 @@
+"""A HAProxy that runs from rendered files below a folder, and the web hosts behind it."""
+
+import contextlib
+import http.client
+import http.server
+import re
+import signal
+import subprocess
+import threading
+import time
+
+import django_drained
+import django_haproxy
+import django_lock
+import django_server_haproxy
+import django_service
+from front import free_port
+from rendering import Rendering, grains
+
+HAPROXY = "/usr/sbin/haproxy"
+WEB = {"web1": "127.0.0.2", "web2": "127.0.0.3"}
+# What a HAProxy on the builder does without.
+OF_A_HOST = re.compile(r"^    (chroot|user|group|log|daemon).*\n", re.MULTILINE)
+
+
+class Host(http.server.ThreadingHTTPServer):
+    """A web host, which says its name; it is asked to take its time, and may be unwell."""
+
+    daemon_threads = True
+
+    def __init__(self, name, address, port):
+        self.name, self.status = name, 200
+        self.asked = []
+        super().__init__((address, port), Page)
+
+
+class Page(http.server.BaseHTTPRequestHandler):
+    """What a web host answers."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        is_health = self.path == "/up/"
+        if not is_health:
+            self.server.asked.append(dict(self.headers.items()))
+        if self.path.startswith("/slow/"):
+            time.sleep(float(self.path.removeprefix("/slow/")))
+        body = self.server.name.encode()
+        self.send_response(self.server.status if is_health else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        """Quiet."""
+
+
+class Pool:
+    """HAProxy, the hosts behind it (``hosts`` by name) and the formula's functions (``call``)."""
+
+    def __init__(self, opts, root, pillar, hosts, port):
+        self._opts, self._root, self._pillar = opts, root, pillar
+        self.hosts, self.port = hosts, port
+        self.config = root / "haproxy.cfg"
+        self._process = None
+
+    def rendering(self):
+        """The state tree as the balancer has it now."""
+        return Rendering(self._opts, grains(id="lb1"), {"django": self._pillar})
+
+    def write(self):
+        """Bring the file to what the state tree says."""
+        rendering = self.rendering()
+        text = rendering.files()[django_server_haproxy.CONFIG]
+        self.call = rendering.modules
+        text = text.replace(
+            "/run/haproxy/admin.sock user root group root", f"{self._root}/admin.sock"
+        )
+        self.config.write_text(OF_A_HOST.sub("", text))
+
+    def start(self):
+        """Start HAProxy and wait until both hosts are known to be well."""
+        self._process = subprocess.Popen([HAPROXY, "-W", "-f", self.config])
+        self.wait(lambda: self.states() == dict.fromkeys(WEB, "UP"))
+
+    def reload(self):
+        """Let HAProxy read its file again, as its service does, and wait for the new one."""
+        before = self._pid()
+        self._process.send_signal(signal.SIGUSR2)
+        self.wait(lambda: self._pid() not in (before, None))
+
+    def stop(self):
+        """End HAProxy."""
+        if self._process:
+            self._process.terminate()
+            self._process.wait()
+
+    def wait(self, condition, seconds=30):
+        """Wait until a condition holds."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert self._process.poll() is None, "HAProxy has ended"
+            assert time.monotonic() < deadline, "it did not come"
+            time.sleep(0.05)
+
+    def _pid(self):
+        with contextlib.suppress(django_haproxy.HAProxyError):
+            return re.search(r"^Pid: (\d+)$", django_haproxy.ask("show info"), re.MULTILINE)[1]
+
+    def states(self):
+        """What HAProxy says of the hosts (dict), empty while it does not answer."""
+        with contextlib.suppress(django_haproxy.HAProxyError):
+            return django_haproxy.servers().get("shop", {})
+        return {}
+
+    def ask(self, path="/", host="shop.test", **headers):
+        """An answer through HAProxy."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request("GET", path, headers={"Host": host, **names})
+        answer = connection.getresponse()
+        answer.text = answer.read().decode()
+        connection.close()
+        return answer
+
+    def who(self, times=8):
+        """Names (set) of the hosts that answer some requests, all of them well."""
+        answers = [self.ask() for _ in range(times)]
+        assert {answer.status for answer in answers} == {200}
+        return {answer.text for answer in answers}
+
+
+@contextlib.contextmanager
+def balancing(opts, root, monkeypatch, **changes):
+    """A pool that runs; ``changes`` are keys of the project."""
+    port, inside = free_port(), free_port()
+    for module, name, path in (
+        (django_haproxy, "SOCKET", root / "admin.sock"),
+        (django_drained, "PATH", root / "drained.json"),
+        (django_service, "STAMPS", root / "stamps"),
+        (django_lock, "FOLDER", root / "lock"),
+    ):
+        monkeypatch.setattr(module, name, path)
+    secret = {"password": "x" * 20}
+    project = {"source": {"path": "/srv/src"}, "domains": ["shop.test"], "database": secret}
+    project |= {"cache": secret, "secrets": {"SECRET_KEY": "y" * 50}, "health": {"path": "/up/"}}
+    pillar = {
+        "nginx": {"port": inside},
+        "haproxy": {"port": port},
+        "hosts": {
+            "lb1": {"address": "127.0.0.5", "roles": ["balancer", "database", "cache"]},
+            **{name: {"address": each, "roles": ["app", "web"]} for name, each in WEB.items()},
+        },
+        "projects": {"shop": {**project, **changes}},
+    }
+    hosts = {name: Host(name, address, inside) for name, address in WEB.items()}
+    pool = Pool(opts, root, pillar, hosts, port)
+    for host in hosts.values():
+        threading.Thread(target=host.serve_forever, daemon=True).start()
+    try:
+        pool.write()
+        monkeypatch.setattr(django_server_haproxy, "CONFIG", str(pool.config))
+        pool.start()
+        yield pool
+    finally:
+        pool.stop()
+        for host in hosts.values():
+            host.shutdown()
+            host.server_close()

@@ -1,0 +1,145 @@
+"""A real HAProxy with the rendered configuration: who is in its pool, and who is not."""
+
+import concurrent.futures
+
+import django_drained
+import django_haproxy
+import pytest
+from pool import balancing
+from salt.exceptions import CommandExecutionError
+
+
+@pytest.fixture
+def pool(minion_opts, tmp_path, monkeypatch):
+    with balancing(minion_opts, tmp_path, monkeypatch) as found:
+        yield found
+
+
+@pytest.fixture
+def visitors():
+    with concurrent.futures.ThreadPoolExecutor() as made:
+        yield made
+
+
+def slow(pool, visitors, name, seconds=2):
+    """A slow request that has reached a host (its future)."""
+
+    def counts():
+        return {each: len(host.asked) for each, host in pool.hosts.items()}
+
+    while True:
+        before = counts()
+        answer = visitors.submit(pool.ask, f"/slow/{seconds}")
+        pool.wait(lambda seen=before: counts() != seen)
+        if counts()[name] > before[name]:
+            return answer
+
+
+def test_a_drained_host_answers_what_it_has_and_gets_nothing_new(pool, visitors):
+    assert pool.who() == {"web1", "web2"}
+    answer = slow(pool, visitors, "web1")
+    assert pool.call["django.drain"]("web1", test=True)["left"] == 1
+    assert pool.call["django.drain"]("web1", timeout=0)["left"] == 1
+    assert pool.who() == {"web2"}
+    again = pool.call["django.drain"]("web1")
+    assert (again["changes"], again["left"]) == ({}, 0)
+    assert answer.done() and answer.result().text == "web1"
+    assert "salt-call django.undrain web1" in again["comment"]
+    status = pool.call["django.status"]()["shop"]["pool"]
+    assert status["web1"].items() >= {"state": "MAINT", "drained": True, "requests": 0}.items()
+    assert status["web2"] == {"state": "UP", "drained": False, "requests": 0}
+
+
+def test_requests_of_a_haproxy_before_a_reload_are_waited_for(pool, visitors):
+    answer = slow(pool, visitors, "web1")
+    pool.reload()
+    assert pool.call["django.drain"]("web1")["left"] == 0
+    assert answer.done() and answer.result().text == "web1"
+
+
+def test_a_drained_host_stays_out_over_reloads_and_new_files(pool):
+    before = pool.config.read_text()
+    changes = pool.call["django.drain"]("web1")["changes"]
+    assert changes == {"web1": {"old": "UP", "new": "drained"}}
+    assert django_drained.PATH.stat().st_mode & 0o777 == 0o600
+    edited = pool.config.read_text()
+    pool.write()
+    assert pool.config.read_text() == edited != before
+    pool.reload()
+    assert pool.states()["web1"] == "MAINT"
+    assert pool.who() == {"web2"}
+    assert pool.call["django.undrain"]("web1")["changes"]
+    assert pool.who() == {"web1", "web2"}
+    assert pool.config.read_text() == before
+    assert pool.call["django.undrain"]("web1")["changes"] == {}
+
+
+def test_what_a_test_says_is_what_is_done(pool):
+    predicted = pool.call["django.drain"]("web1", test=True)["changes"]
+    assert pool.who() == {"web1", "web2"} and not django_drained.PATH.exists()
+    assert pool.call["django.drain"]("web1")["changes"] == predicted
+    predicted = pool.call["django.undrain"]("web1", test=True)["changes"]
+    assert pool.who() == {"web2"}
+    assert pool.call["django.undrain"]("web1")["changes"] == predicted
+
+
+def test_the_last_host_that_serves_is_not_drained(pool):
+    pool.call["django.drain"]("web1")
+    with pytest.raises(CommandExecutionError, match="Without web2 no host would serve shop"):
+        pool.call["django.drain"]("web2")
+    pool.call["django.undrain"]("web1")
+    pool.hosts["web1"].status = 503
+    pool.wait(lambda: pool.states()["web1"] == "DOWN")
+    with pytest.raises(CommandExecutionError, match=r"\(web1 is DOWN\). Nothing was changed"):
+        pool.call["django.drain"]("web2")
+    assert pool.who() == {"web2"}
+
+
+def test_a_host_that_is_not_well_stays_out(pool):
+    pool.call["django.drain"]("web1")
+    pool.hosts["web1"].status = 503
+    for test in (True, False):
+        with pytest.raises(CommandExecutionError, match="answered 503, expected 200"):
+            pool.call["django.undrain"]("web1", timeout=0, test=test)
+    assert pool.who() == {"web2"}
+    pool.hosts["web1"].status = 200
+    assert pool.call["django.undrain"]("web1")["changes"]
+
+
+def test_names_that_are_none_are_told(pool):
+    for function in ("django.drain", "django.undrain"):
+        with pytest.raises(CommandExecutionError, match=r"'wep1'.*did you mean web1\?"):
+            pool.call[function]("wep1")
+
+
+def test_every_run_tells_who_is_out_and_makes_good_what_was_cut_off(pool):
+    keep = pool.call["django.keep_drained"]
+    assert keep() == {"changes": {}, "comment": "Every host of the pool may get requests."}
+    pool.call["django.drain"]("web1")
+    done = keep()
+    assert done["changes"] == {} and "web1 is drained since 20" in done["comment"]
+    assert done["warnings"] == [done["comment"]]
+    django_haproxy.set_state("shop", "web1", "ready")
+    assert keep(test=True)["changes"] == keep()["changes"] == {"drained": ["web1"]}
+    assert pool.who() == {"web2"}
+    pool.call["django.undrain"]("web1")
+    django_haproxy.set_state("shop", "web2", "maint")
+    (told,) = keep(test=True)["warnings"]
+    assert "web2 gets no requests, as somebody told HAProxy" in told
+    assert pool.states()["web2"] == "MAINT"
+
+
+def test_hosts_that_left_the_map_are_forgotten(pool):
+    django_drained.save({"web9": django_drained.now()})
+    assert pool.call["django.drained"]() == []
+    keep = pool.call["django.keep_drained"]
+    assert keep(test=True)["changes"] == keep()["changes"] == {"forgotten": ["web9"]}
+    assert django_drained.load() == {}
+
+
+def test_a_haproxy_that_is_away_is_told(pool):
+    pool.stop()
+    with pytest.raises(CommandExecutionError, match="HAProxy does not answer at"):
+        pool.call["django.drain"]("web1")
+    assert pool.call["django.keep_drained"](test=True)["changes"] == {}
+    assert "does not answer" in pool.call["django.status"]()["shop"]["problem"]
