@@ -18,6 +18,7 @@ from front import free_port
 from rendering import Rendering, grains
 
 HAPROXY = "/usr/sbin/haproxy"
+CONFIG = django_server_haproxy.CONFIG
 WEB = {"web1": "127.0.0.2", "web2": "127.0.0.3"}
 # What a HAProxy on the builder does without.
 OF_A_HOST = re.compile(r"^    (chroot|user|group|log|daemon).*\n", re.MULTILINE)
@@ -32,6 +33,9 @@ class Host(http.server.ThreadingHTTPServer):
         self.name, self.status = name, 200
         self.asked = []
         super().__init__((address, port), Page)
+
+    def handle_error(self, *_):
+        """Quiet: HAProxy closes the connection of a check as soon as it knows enough."""
 
 
 class Page(http.server.BaseHTTPRequestHandler):
@@ -71,7 +75,7 @@ class Pool:
     def write(self):
         """Bring the file to what the state tree says."""
         rendering = self.rendering()
-        text = rendering.files()[django_server_haproxy.CONFIG]
+        text = rendering.files()[CONFIG]
         self.call = rendering.modules
         text = text.replace(
             "/run/haproxy/admin.sock user root group root", f"{self._root}/admin.sock"
