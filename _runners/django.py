@@ -51,8 +51,8 @@ def accept(server, fingerprint, wait=120):
 
         salt-run django.accept web1 b5:07:…:9e
     """
-    with _arrival(server, wait) as arrived:
-        if not _answer(django_keys.accept, salt.key.get_key(__opts__), server, fingerprint):
+    with _arrival(server, wait) as arrived, salt.key.get_key(__opts__) as keys:
+        if not _answer(django_keys.accept, keys, server, fingerprint):
             return f"{server} is accepted already: nothing to do"
         if not arrived():
             raise Refused(

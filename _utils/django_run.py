@@ -83,19 +83,15 @@ def _die_with(parent):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _credentials(user, group):
+def _credentials(user):
     if user is None:
         return {}
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
         raise CommandError([user], None, "", f"the system user {user!r} does not exist") from None
-    group = entry.pw_gid if group is None else group
-    return {
-        "user": entry.pw_uid,
-        "group": group,
-        "extra_groups": os.getgrouplist(user, group),
-    }
+    groups = os.getgrouplist(user, entry.pw_gid)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
 
 
 def tail(text, lines=TAIL_LINES):
@@ -113,7 +109,6 @@ def run(
     argv,
     *,
     user=None,
-    group=None,
     env=None,
     cwd=None,
     timeout=600,
@@ -130,8 +125,6 @@ def run(
         List of str. The first must be an absolute path or be found on ``env['PATH']``.
     user
         System user to become; None stays root.
-    group
-        Number (int) of the primary group; None is the user's own.
     env
         The whole environment (dict of str); None is a minimal one.
     timeout
@@ -168,7 +161,7 @@ def run(
             umask=umask,
             start_new_session=True,
             preexec_fn=functools.partial(_die_with, os.getpid()),
-            **_credentials(user, group),
+            **_credentials(user),
         )
         reason = "broken off"
         try:

@@ -1,6 +1,6 @@
 """
-The second part of ./bootstrap: registers this repository with the Salt of this server, checks and
-installs the pillar, applies the highstate without a master and tells what came of it.
+A server without a master: registers this repository with the Salt of this server, checks and
+installs the pillar, applies the highstate and tells what came of it.
 
 registration  what Salt's configuration and the pillar's folder hold
 preflight     what would stand in the way of the sites
@@ -10,11 +10,3 @@ progress      what is shown while the highstate runs
 report        what is said at its end
 command       all of that in its order
 """
-
-
-class Refused(Exception):
-    """Nothing was applied. ``problems`` is a list of sentences for the operator."""
-
-    def __init__(self, *problems):
-        super().__init__("\n".join(problems))
-        self.problems = list(problems)

@@ -1,69 +1,22 @@
-"""The second part of ./bootstrap in its order; its exit status."""
+"""All of it in its order; the exit status."""
 
-import argparse
-import contextlib
 import http.client
-import logging
-import os
-import pathlib
 import shutil
-import signal
 import socket
 import ssl
-import sys
 import time
-import traceback
 import urllib.parse
 
-from . import Refused, preflight, progress, registration, report
+import session
+from session import DONE, FAILED, Refused, tell
+
+from . import preflight, progress, registration, report
 from .engine import Engine
 
-DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
-LOCK = 9  # the descriptor by which the shell part holds the lock
-SCRATCH = pathlib.Path("/run/django-formula")
 EXAMPLE = "examples/pillars/example.sls"
 ELSEWHERE = (301, 302, 303, 307, 308, 401, 403)
 LOCAL = "127.0.0.1"
 PATIENCE = 10  # seconds for the front door to answer
-NOISY = ("salt.pillar", "salt.template", "salt.utils.templates", "salt.renderers")
-
-
-def main(arguments):
-    """Do it all and return the exit status."""
-    options = parse(arguments)
-    screen = take_screen(options.log)
-    start_log(options.log)
-    with contextlib.suppress(OSError):
-        os.set_inheritable(LOCK, False)  # a daemon that a state starts must not hold the lock
-    signal.signal(signal.SIGTERM, interrupt)
-    try:
-        return run(options, screen)
-    except Refused as refusal:
-        said = [f"bootstrap: {problem}" for problem in refusal.problems]
-        tell(screen, ["", *said, f"Nothing was applied. Log: {options.log}"])
-        return REFUSED
-    except KeyboardInterrupt:
-        tell(screen, ["", "bootstrap: stopped. Run it again to go on from here."])
-        return INTERRUPTED
-    except Exception as error:  # whatever it is, the operator gets a sentence
-        logging.getLogger("bootstrap").error(traceback.format_exc())
-        text = " ".join(str(error).split())[:300]
-        kind = type(error).__name__
-        tell(screen, ["", f"bootstrap: unexpected {kind}: {text}", f"Details: {options.log}"])
-        return FAILED
-
-
-def parse(arguments):
-    """The options that the shell part passes on."""
-    parser = argparse.ArgumentParser(prog="bootstrap")
-    parser.add_argument("--repository", type=pathlib.Path, required=True)
-    parser.add_argument("--log", type=pathlib.Path, required=True)
-    parser.add_argument("--since", type=float, default=time.time())
-    parser.add_argument("--mode", choices=("apply", "test"), default="apply")
-    parser.add_argument("--detail", choices=("quiet", "normal", "verbose"), default="normal")
-    parser.add_argument("--salt-call", default="salt-call")
-    parser.add_argument("--pillar", type=pathlib.Path)
-    return parser.parse_args(arguments)
 
 
 def run(options, screen):
@@ -74,8 +27,7 @@ def run(options, screen):
     )
     pillar = options.pillar or known_pillar(options.repository)
     installed = registration.PILLAR / "site.sls"
-    folder = SCRATCH / "pillar"
-    SCRATCH.mkdir(mode=0o700, exist_ok=True)
+    folder = session.scratch() / "pillar"
     registration.candidate(folder, pillar)
     shown = progress.Progress(screen, screen.isatty(), options.detail, test)
     try:
@@ -171,57 +123,3 @@ def answer(config, name):
         status in health["status"] or status in ELSEWHERE,
         f"answers {status} in {milliseconds} ms",
     )
-
-
-# What is seen and what is logged
-
-
-def take_screen(log):
-    """
-    The operator's screen as a stream. Everything else that this process or a child prints by itself
-    goes to the log from here on.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    screen = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
-    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(handle, 1)
-    os.dup2(handle, 2)
-    os.close(handle)
-    return screen
-
-
-def tell(screen, lines):
-    """Print lines, as far as there still is a screen, and log them."""
-    logging.getLogger("bootstrap").info("\n".join(lines))
-    with contextlib.suppress(OSError, ValueError):
-        screen.write("\n".join(lines) + "\n")
-        screen.flush()
-
-
-def start_log(path):
-    """Log states and warnings of everything else to the file."""
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    handler.addFilter(worth_logging)
-    logging.root.addHandler(handler)
-    logging.root.setLevel(logging.INFO)
-    logging.captureWarnings(True)
-
-
-def worth_logging(record):
-    """
-    Whether to log a record. Of a file that cannot be rendered only the message is: Salt adds lines
-    of the file, which may hold secrets.
-    """
-    if record.levelno < logging.WARNING and record.name not in ("salt.state", "bootstrap"):
-        return False
-    if record.name.startswith(NOISY):
-        record.msg = record.getMessage().split("\n---\n")[0]
-        record.args, record.exc_info, record.exc_text = None, None, None
-    return True
-
-
-def interrupt(*_):
-    """A TERM signal ends the run as a Ctrl-C does."""
-    raise KeyboardInterrupt

@@ -4,7 +4,9 @@ import logging
 import pathlib
 import tempfile
 
-from . import Refused, syntax
+from session import Refused
+
+from . import syntax
 
 
 class Engine:

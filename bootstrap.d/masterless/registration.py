@@ -33,6 +33,8 @@ TELLING = (
     "states_dirs",
     "utils_dirs",
 )
+# What is shown of a run.
+OUTPUT = {"state_output": "changes", "state_verbose": False}
 SERVICES = (
     "etc/systemd/system/multi-user.target.wants/salt-minion.service",
     "etc/rc[2-5].d/S*salt-minion",
@@ -52,7 +54,7 @@ def settings(repository, systemd, pillar=PILLAR):
         Whether systemd runs this server.
     """
     repository = str(repository)
-    options = {
+    return {
         "file_client": "local",
         "file_roots": {"base": [f"{repository}/salt", repository]},
         "pillar_roots": {"base": [str(pillar)]},
@@ -63,16 +65,24 @@ def settings(repository, systemd, pillar=PILLAR):
         "autoload_dynamic_modules": False,
         # Where the files beside the states are, for a pillar: {{ opts.django_formula }}
         "django_formula": repository,
-        # A third of the time of a run that changes nothing goes into what these leave out. Grains
-        # are not cached: memory, cores and addresses must be this minute's.
+        **tuning(systemd),
+        **OUTPUT,
+    }
+
+
+def tuning(systemd):
+    """
+    Options (dict) of any minion on which the states of this formula run.
+
+    systemd
+        Whether systemd runs this server.
+    """
+    # A third of the time of a run that changes nothing goes into what these leave out. Grains are
+    # not cached: memory, cores and addresses must be this minute's.
+    options = {
         "lazy_loader_strict_matching": True,
         "enable_gpu_grains": False,
         "enable_fqdns_grains": False,
-        # A pillar that is no YAML, or whose Jinja is wrong, is no reason for a traceback with lines
-        # of it: django.validate says where.
-        "log_granular_levels": {"salt.pillar": "quiet", "salt.utils.templates": "quiet"},
-        "state_output": "changes",
-        "state_verbose": False,
     }
     if not systemd:
         # Where systemctl is installed and systemd does not run, Salt takes the server for an image
@@ -219,14 +229,20 @@ def complete(folder, content):
     return [str(path) for path in changed]
 
 
+def differs(path, content, mode):
+    """Whether a file has not this content (str or bytes) and mode."""
+    content = content.encode() if isinstance(content, str) else content
+    try:
+        return path.read_bytes() != content or path.stat().st_mode & 0o7777 != mode
+    except OSError:
+        return True
+
+
 def write(path, content, mode):
     """Put the content (str or bytes) there in one step; returns whether anything changed."""
     content = content.encode() if isinstance(content, str) else content
-    try:
-        if path.read_bytes() == content and path.stat().st_mode & 0o7777 == mode:
-            return False
-    except OSError:
-        pass
+    if not differs(path, content, mode):
+        return False
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:

@@ -1,9 +1,11 @@
 """
-Servers of a Salt master, bare until then: it has the formula and the pillar of all, and tells each
-what its roles need.
+Servers of a Salt master, all of them bare until then: the master has the formula and the pillar of
+all, and tells each what its roles need. One gets to know it by fingerprints, of which the first are
+wrong; the other one's key and the master's are exchanged by other ways.
 """
 
 import json
+import re
 
 import pytest
 
@@ -11,26 +13,35 @@ from test.hosts import boot
 
 from .guestbook import INDEX, no_failed_request
 from .machines import ensure
-from .server import CHECKOUT, ROOT, Server, documented, put_checkout, wait_for
+from .server import CHECKOUT, ROOT, Server, put_checkout, wait_for
 
-pytestmark = pytest.mark.proves(
-    "several servers",
-    "Salt master and minions",
-    "bare servers serve after two runs; a third changes nothing; releases; secrets by roles",
-    on=["Debian 12"],
-)
+pytestmark = [
+    pytest.mark.proves(
+        "several servers",
+        "Salt master and minions",
+        "bare servers serve after two runs; a third changes nothing; releases; secrets by roles",
+        on=["Debian 12"],
+    ),
+    pytest.mark.proves(
+        "several servers",
+        "`bootstrap --master`, `--minion`, `django.accept`",
+        "keys of other fingerprints are refused on both sides; again is no change",
+        on=["Debian 12"],
+    ),
+]
 
-SALT = "/opt/django-formula/salt/bin"
-FORMULA, SOURCE = "/srv/django-formula", "/srv/src/guestbook"
+SOURCE, PILLAR = "/srv/src/guestbook", "/srv/pillar"
 MASTER, DATA, WEB = "int-master", "int-mdata", "int-mweb"
-KEY = "/etc/salt/pki/master/master.pub"
+PKI = "/etc/salt/pki"
+FINGERPRINT = re.compile(r"its fingerprint +((?:[0-9a-f]{2}:){31}[0-9a-f]{2})\n")
+WRONG = ":".join(["0f"] * 32)
 SECRETS = {
     "database": "the-database-s-password",
     "cache": "the-cache-s-password",
     "application": "all-hosts-sign-with-this-one-0123456789-abcdefghijklmnopqrstuvwxyz",
 }
 NEEDED = {DATA: {"database", "cache"}, WEB: {"database", "cache", "secrets"}}
-PILLAR = {
+FILES = {
     "hosts.sls": "django: {hosts: {%s}}",
     "environment.sls": "{}",
     "shop.sls": "django: {projects: {guestbook: {source: {path: %s}, settings: config.settings, "
@@ -47,7 +58,7 @@ class Master(Server):
     def salt(self, target, *words, check=True, patience=300):
         """The answers (dict by server) to a function of a module, each within so many seconds."""
         argv = [
-            f"{SALT}/salt",
+            "salt",
             "--timeout",
             str(patience),
             "--out",
@@ -90,50 +101,108 @@ def write_pillar(master, hosts):
         "shop.sls": (SOURCE, hosts[WEB].address),
         **{f"secrets/{name}.sls": secret for name, secret in SECRETS.items()},
     }
-    for name, text in PILLAR.items():
-        master.write(f"/srv/pillar/{name}", text % values[name] if name in values else text)
+    for name, text in FILES.items():
+        master.write(f"{PILLAR}/{name}", text % values[name] if name in values else text)
     top = (ROOT / "examples/environments/common/top.sls").read_text()
-    master.write("/srv/pillar/top.sls", top)
+    master.write(f"{PILLAR}/top.sls", top)
 
 
-def join(master, host, name):
-    """Make a server a minion; it and the master know each other's key before they meet."""
-    text = documented("docs/operations.md", "master: 10.0.0.5").replace("web1", name)
-    host.write("/etc/salt/minion.d/django-formula.conf", text.replace("10.0.0.5", master.address))
-    folder = "/etc/salt/pki/minion"
-    host.run(f"mkdir -p {folder}")
-    host.run(f"{SALT}/salt-key --gen-keys minion --gen-keys-dir {folder}")
-    master.write(f"/etc/salt/pki/master/minions/{name}", host.read(f"{folder}/minion.pub"))
-    host.write(f"{folder}/minion_master.pub", master.read(KEY))
-    host.run(f"setsid {SALT}/salt-minion -d")
+def told(text):
+    """The fingerprint that ``./bootstrap`` prints."""
+    return FINGERPRINT.search(text)[1]
+
+
+def order(master, *words, status=0):
+    """What ``salt-run`` says, in words whatever it is."""
+    done = master.run(["salt-run", *words], check=False)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    return done.stdout.strip()
+
+
+def keys(master, state):
+    """The servers of which the master has a key that is ``accepted`` or ``unaccepted``."""
+    argv = ["salt-key", "--list", state, "--out", "json"]
+    return sum(json.loads(master.run(argv).stdout).values(), [])
+
+
+def is_running(server):
+    """Whether a server's minion runs."""
+    asked = server.run("systemctl is-active salt-minion", check=False)
+    return asked.stdout.strip() == "active"
 
 
 @pytest.fixture(scope="module")
-def fleet():
-    """A master, and two servers that it may order about, with nothing on them yet."""
+def servers():
+    """Three bare servers by name, with the repository on each."""
     image = ensure("bookworm-ready")
     with (
         boot(MASTER, image=image) as master,
         boot(DATA, image=image) as data,
         boot(WEB, image=image) as web,
     ):
-        hosts = {DATA: data, WEB: web}
-        put_checkout(master, FORMULA)
-        text = documented("docs/operations.md", "file_roots:\n  base: [/srv/django-formula")
-        master.write("/etc/salt/master.d/django-formula.conf", text)
-        write_pillar(master, hosts)
-        master.run(f"setsid {SALT}/salt-master -d")
-        wait_for(lambda: master.exists(KEY), 60)
+        for host in (master, data, web):
+            put_checkout(host)
+        write_pillar(master, {DATA: data, WEB: web})
         web.put(ROOT / "examples/guestbook", SOURCE)
-        for name, host in hosts.items():
-            host.run(f"rm -rf {CHECKOUT} /etc/salt/minion.d/*")
-            join(master, host, name)
-        server = Master(master)
-        server.web = Server(web)
-        server.data = Server(data)
-        everyone = dict.fromkeys(hosts, True)
-        wait_for(lambda: server.salt("*", "test.ping", check=False, patience=5) == everyone, 60)
-        yield server
+        yield {MASTER: Master(master), DATA: Server(data), WEB: Server(web)}
+
+
+@pytest.fixture(scope="module")
+def master(servers):
+    """The master; ``words`` are those that it told for another server."""
+    made = servers[MASTER]
+    predicted = made.bootstrap("--master", PILLAR, "--test").stdout
+    assert "salt-master is started" in predicted and not made.host.exists("/etc/salt/master.d")
+    said = made.bootstrap("--master", PILLAR).stdout
+    assert f"NAME is the server's in django:hosts ({DATA}, {WEB})." in said
+    made.words = re.search(r"sudo ./bootstrap (--minion .*) NAME\n", said)[1].split()
+    assert made.words[1:] == [made.host.address, "--master-fingerprint", told(said), "--id"]
+    return made
+
+
+@pytest.fixture(scope="module")
+def fleet(master, servers):
+    """The master and two servers that it orders about, with nothing on them yet."""
+    data, web = servers[DATA], servers[WEB]
+    fingerprint = told(data.bootstrap(*master.words, DATA).stdout)
+    again = data.bootstrap(*master.words, DATA).stdout
+    assert "No changes" in again and told(again) == fingerprint
+    web.host.write(f"{PKI}/minion/minion_master.pub", master.host.read(f"{PKI}/master/master.pub"))
+    web.bootstrap("--minion", master.host.address, "--id", WEB)
+    master.host.write(f"{PKI}/master/minions/{WEB}", web.host.read(f"{PKI}/minion/minion.pub"))
+    for server in (data, web):
+        server.run(["rm", "-r", CHECKOUT])
+    everyone = {DATA: True, WEB: True}
+    wait_for(lambda: master.salt("*", "test.ping", check=False, patience=5) == everyone, 120)
+    nothing = f"{DATA} is accepted already: nothing to do"
+    assert order(master, "django.accept", DATA, fingerprint) == nothing
+    master.data, master.web = data, web
+    return master
+
+
+def test_a_master_is_one_only_once(master):
+    for words in ([PILLAR], [PILLAR, "--test"], []):
+        said = master.bootstrap("--master", *words).stdout
+        assert "No changes" in said or "Nothing would change" in said, said
+
+
+def test_keys_of_other_fingerprints_are_refused_on_both_sides(master, servers):
+    """What the server was told of the master cannot be known there, but that it does not come."""
+    data, words = servers[DATA], [*master.words, DATA]
+    words[3] = WRONG
+    fingerprint = told(data.bootstrap(*words).stdout)
+    assert fingerprint == data.call("--local", "key.finger")
+    wait_for(lambda: keys(master, "unaccepted") == [DATA], 60)
+    refused = order(master, "django.accept", DATA, WRONG, status=1)
+    assert refused.startswith(f"the key of {DATA} that waits here has another fingerprint")
+    assert fingerprint in refused and keys(master, "accepted") == []
+    late = order(master, "django.accept", DATA, fingerprint, "wait=15", status=1)
+    assert late.startswith(f"{DATA} is accepted, but did not come within 15 seconds.")
+    wait_for(lambda: not is_running(data), 60)
+    again = data.bootstrap(*words, check=False)
+    assert again.returncode == 2
+    assert f"has the fingerprint {master.words[3]}, and not {WRONG}" in again.stdout
 
 
 def test_bare_servers_serve_after_two_runs_at_most(fleet):

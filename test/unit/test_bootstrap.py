@@ -12,6 +12,7 @@ from pillars import ROOT
 
 sys.path.insert(0, str(ROOT / "bootstrap.d"))
 
+import session
 from masterless import command, engine, preflight, progress, registration, report, syntax
 
 # The command line
@@ -46,6 +47,60 @@ def test_version_is_that_of_the_formula():
 def test_a_wrong_command_line_is_refused(arguments, said):
     done = bootstrap(*arguments)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"bootstrap: {said}\n")
+
+
+FINGERPRINT = ":".join(["0f"] * 32)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--master", "--minion", "m"], ["expected --master or --minion, not both"]),
+        (["--minion"], ["--minion: expected a value, got none"]),
+        (["--minion", "--id", "web1"], ["--minion: expected a value, got --id"]),
+        (["--minion="], ["--minion: expected a value, got none"]),
+        (["--id", "web1"], ["--id: expected together with --minion MASTER"]),
+        (
+            ["--master", "--master-fingerprint", FINGERPRINT],
+            ["--master-fingerprint: expected together with --minion MASTER"],
+        ),
+        (
+            ["--minion", "m", "shop.sls", "--master-fingerprint", FINGERPRINT],
+            ["expected no pillar with --minion, got shop.sls: it is the master's"],
+        ),
+        (
+            [
+                "--minion=10.0.0.5/24",
+                f"--master-fingerprint={FINGERPRINT}:",
+                "--id",
+                "../web1",
+                "-x",
+            ],
+            [
+                "unknown option -x; ./bootstrap --help lists them",
+                "--minion: expected a name or an address of the master, got 10.0.0.5/24",
+                "--id: expected letters, digits, dots, hyphens and underscores, got ../web1",
+            ],
+        ),
+        (
+            ["--minion", "2001:db8::5", "--master-fingerprint", "0f:0f", "--id", "ok.1_a-b"],
+            ["--master-fingerprint: expected 32 pairs of hexadecimal digits, got 0f:0f"],
+        ),
+    ],
+)
+def test_every_mistake_of_a_command_line_is_told_at_once(arguments, said):
+    done = bootstrap(*arguments)
+    told = [line.removeprefix("bootstrap: ") for line in done.stderr.splitlines()]
+    # Whoever is root is told, too, that a fingerprint is missing.
+    told = [line for line in told if "expected with --minion; ./bootstrap --master" not in line]
+    assert (done.returncode, done.stdout, told) == (2, "", said)
+
+
+@pytest.mark.needs_root
+def test_a_master_is_not_taken_on_trust():
+    done = bootstrap("--minion", "10.0.0.5")
+    assert done.returncode == 2
+    assert "--master-fingerprint: expected with --minion" in done.stderr
 
 
 def test_every_problem_of_the_system_is_told_at_once():
@@ -575,10 +630,10 @@ def test_what_is_yaml_or_becomes_it_has_no_such_place(text):
 )
 def test_the_log_holds_states_and_what_is_wrong(name, level, logged):
     record = logging.LogRecord(name, level, "", 1, "text", (), None)
-    assert command.worth_logging(record) is logged
+    assert session.worth_logging(record) is logged
 
 
 def test_the_log_shows_no_line_of_a_pillar_that_cannot_be_rendered():
     record = logging.LogRecord("salt.pillar", 50, "", 1, "bad: %s", ("x\n---\nhunter2",), None)
-    assert command.worth_logging(record)
+    assert session.worth_logging(record)
     assert record.getMessage() == "bad: x"

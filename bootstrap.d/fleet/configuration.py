@@ -1,0 +1,144 @@
+"""What the configuration of a Salt master and of its minions holds, and who else says something."""
+
+import pathlib
+
+import django_keys
+import yaml
+from masterless import registration
+
+MASTER = pathlib.Path("/etc/salt/master.d/django-formula-master.conf")
+MINION = pathlib.Path("/etc/salt/minion.d/django-formula-minion.conf")
+# What the master says to a minion that it has not met is signed; by default still with SHA-1.
+SIGNING = {"signing_algorithm": "PKCS1v15-SHA224"}
+# What somebody else may not have said otherwise, and what nobody may have said.
+BLIND = ("auto_accept", "autosign_file", "autosign_grains_dir", "open_mode")
+ELSEWHERE = {
+    "master": ("ext_pillar", "fileserver_backend", "user"),
+    "minion": ("file_client", "file_roots", "master_type", "pillar_roots"),
+}
+
+
+def master(repository, pillar):
+    """
+    Options (dict) of a master that serves this repository, and trusts its minions no further than
+    it must.
+
+    pillar
+        Folder of the pillar of all minions.
+    """
+    repository = str(repository)
+    return {
+        "file_roots": {"base": [f"{repository}/salt", repository]},
+        "pillar_roots": {"base": [str(pillar)]},
+        "runner_dirs": [f"{repository}/_runners"],
+        "utils_dirs": [f"{repository}/_utils"],
+        # An operator accepts each key by its fingerprint.
+        "auto_accept": False,
+        "open_mode": False,
+        "allow_minion_key_revoke": False,
+        "minimum_auth_version": 3,
+        # No minion may name a source of pillar itself.
+        "on_demand_ext_pillar": [],
+        "hash_type": django_keys.HASH,
+        **SIGNING,
+        # A minion that builds a release may be slow to say that it is still at it.
+        "gather_job_timeout": 30,
+        # At the end of each command Salt 3008 warns of itself; in the log it still does.
+        "log_level": "error",
+        "log_level_logfile": "warning",
+        **registration.OUTPUT,
+    }
+
+
+def minion(address, fingerprint, minion_id, systemd):
+    """
+    Options (dict) of a minion.
+
+    address
+        Name or address of its master.
+    fingerprint
+        Of the master's key; None where the minion has been given that key itself.
+    minion_id
+        Its name in ``django:hosts``; None for what Salt takes.
+    systemd
+        Whether systemd runs this server.
+    """
+    options = {
+        "master": address,
+        "hash_type": django_keys.HASH,
+        **SIGNING,
+        **registration.tuning(systemd),
+        **registration.OUTPUT,
+    }
+    if ":" in address:
+        options["ipv6"] = True
+    if fingerprint:
+        options["master_finger"] = fingerprint
+    if minion_id:
+        options["id"] = minion_id
+    return options
+
+
+def read(path):
+    """The options (dict) in a file of Salt's configuration; empty without one."""
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    return found if isinstance(found, dict) else {}
+
+
+def others(kind, ours, root="/"):
+    """
+    What other files of Salt's configuration say: dict of options by path, None for one that cannot
+    be read.
+
+    kind
+        ``master`` or ``minion``.
+    ours
+        Path of the file that this formula writes.
+    """
+    salt = pathlib.Path(root) / registration.SALT.relative_to("/")
+    paths = [salt / kind, *sorted(salt.glob(f"{kind}.d/*.conf"))]
+    known = (ours.name, registration.OURS) if kind == "minion" else (ours.name,)
+    return {path: read(path) for path in paths if path.name not in known}
+
+
+def conflicts(kind, found, options):
+    """
+    Sentences (list) about what others have said that is not as ``options`` (dict) have it.
+
+    found
+        See :func:`others`.
+    """
+    problems = []
+    for path, said in found.items():
+        if said is None:
+            problems.append(f"{path} cannot be read")
+            continue
+        blind = [name for name in BLIND if kind == "master" and said.get(name)]
+        if blind:
+            problems.append(
+                f"{path} sets {' and '.join(blind)}: keys would be accepted that nobody has looked"
+                " at. Take it out"
+            )
+        differing = [name for name in (*ELSEWHERE[kind], *options) if _differs(name, said, options)]
+        differing = sorted(set(differing) - set(blind))
+        if differing:
+            problems.append(
+                f"{path} sets {' and '.join(differing)}, so this server's Salt is set up otherwise."
+                " Take it out, or go on by hand: docs/operations.md, Servers with a Salt master"
+            )
+    return problems
+
+
+def _differs(name, said, options):
+    """Whether an option is said to be another than ours; of roots each environment has its own."""
+    if name not in said:
+        return False
+    theirs, ours = said[name], options.get(name)
+    if name.endswith("_roots") and isinstance(theirs, dict) and "base" not in theirs:
+        return False
+    return theirs != ours
