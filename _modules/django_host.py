@@ -71,20 +71,22 @@ def ensure_database(project, alias="default", test=False):
     password = _access().secrets(project).get(f"database.{alias}.password", "")
     server, (title, look, mend) = config[kind], _SERVERS[kind]
     try:
-        steps = look(server, wanted, password, test)
+        steps, warnings = look(server, wanted, password, test)
         changes = {wanted["name"]: [step[0] for step in steps]} if steps else {}
         if test or not steps:
             words = "would be made as wanted" if steps else "is as wanted"
-            return {"changes": changes, "comment": f"Database {wanted['name']} {words}."}
+            comment = f"Database {wanted['name']} {words}."
+            return {"changes": changes, "comment": comment, "warnings": warnings}
         mend(server, wanted, steps)
-        left = look(server, wanted, password)
+        left, warnings = look(server, wanted, password)
     except CommandError as error:
         text = str(error).replace(password, "**********") if password else str(error)
         raise CommandExecutionError(f"{title}: {text}") from None
     if left:
         words = "; ".join(step[0] for step in left)
         raise CommandExecutionError(f"After the change {title} still lacks: {words}")
-    return {"changes": changes, "comment": f"Database {wanted['name']} is as wanted now."}
+    comment = f"Database {wanted['name']} is as wanted now."
+    return {"changes": changes, "comment": comment, "warnings": warnings}
 
 
 def keep_database_version(test=False):
@@ -114,13 +116,15 @@ def _look_in_postgresql(server, wanted, password, test=False):
         if not test:
             raise
         if pathlib.Path(server["config_dir"], "postgresql.conf").exists():
-            return []  # the server does not run; a run starts it before it asks
+            return [], []  # the server does not run; a run starts it before it asks
         found = {}  # there is no server yet; a run installs it before it asks
     inside = {}
     if found.get("database"):
         query = django_postgresql.inside(wanted)
         inside = django_postgresql.parse(_psql(server, wanted["name"], query))
-    return django_postgresql.differences(wanted, password, found, inside)
+    is_first = wanted == server["databases"][0]  # and the only one to tell of the server's settings
+    warnings = django_postgresql.overridden(server["settings"], found) if is_first else []
+    return django_postgresql.differences(wanted, password, found, inside), warnings
 
 
 def _mend_in_postgresql(server, wanted, steps):
@@ -151,9 +155,9 @@ def _look_in_mariadb(server, wanted, password, test=False):
         if not test:
             raise
         if pathlib.Path("/usr/sbin/mariadbd").exists():
-            return []  # the server does not run; a run starts it before it asks
+            return [], []  # the server does not run; a run starts it before it asks
         answer = ""  # there is no server yet; a run installs it before it asks
-    return django_mariadb.differences(wanted, password, django_mariadb.parse(answer))
+    return django_mariadb.differences(wanted, password, django_mariadb.parse(answer)), []
 
 
 def _mend_in_mariadb(server, wanted, steps):

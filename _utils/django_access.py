@@ -4,7 +4,10 @@ all worked out once in a run.
 """
 
 import copy
+import itertools
+import os
 import pathlib
+import re
 
 import django_config
 import django_deployment
@@ -18,9 +21,10 @@ import django_supervisor_manager
 import django_systemd
 from django_deployment import StepError
 from django_run import CommandError
-from salt.exceptions import CommandExecutionError
+from salt.exceptions import CommandExecutionError, SaltException
 
 PARAMETERS = "salt://django/parameters"
+RENDERING = re.compile(r"Rendering SLS '(?P<sls>[^']+)' failed. Please see")
 RESOLVED = "django.resolved"
 DEPLOYMENTS = "django.deployments"
 
@@ -136,11 +140,32 @@ class Access:
         pillar = {key: self._pillar.get(key) for key in ("django", "_errors")}
         cached = self._context.get(RESOLVED)
         if cached is None or cached["pillar"] != pillar:
-            full = django_config.load(self._pillar, self._grains, self._read_parameter)
+            given = self._pillar
+            if pillar["_errors"]:
+                given = {**given, "_errors": list(map(self._told, pillar["_errors"]))}
+            full = django_config.load(given, self._grains, self._read_parameter)
             public = django_config.public(full)
             cached = {"pillar": copy.deepcopy(pillar), "full": full, "public": public}
             self._context[RESOLVED] = cached
         return cached
+
+    def _told(self, error):
+        """
+        What Salt says of a pillar file (str), with the reason where the file is on this host: Salt
+        keeps that to a log, beside lines of the file.
+        """
+        failed = RENDERING.match(str(error))
+        if not failed or self._salt["config.get"]("file_client") != "local":
+            return error
+        relative = failed["sls"].replace(".", "/")
+        for roots in self._salt["config.get"]("pillar_roots").values():
+            for root, name in itertools.product(roots, (f"{relative}.sls", f"{relative}/init.sls")):
+                if os.path.isfile(f"{root}/{name}"):
+                    try:
+                        self._salt["slsutil.renderer"](path=f"{root}/{name}")
+                    except SaltException as reason:
+                        return f"{root}/{name}: {reason}"
+        return error
 
     def _read_parameter(self, name):
         path = self._salt["cp.cache_file"](f"{PARAMETERS}/{name}")

@@ -9,6 +9,7 @@ killed anywhere is continued by the next one.
 
 import contextlib
 import functools
+import grp
 import os
 import pathlib
 import pwd
@@ -392,8 +393,14 @@ class Deployment:
 
     @property
     def gid(self):
-        """Number (int) of the project's group."""
-        return self._account.pw_gid
+        """
+        Number (int) of the project's group, which a run makes its user's primary one where
+        somebody changed that.
+        """
+        try:
+            return grp.getgrnam(self.project["group"]).gr_gid
+        except KeyError:
+            return self._account.pw_gid
 
     def interpreter(self, required=True):
         """The Python (str) that the project asks for; a StepError where it is not on this host."""
@@ -451,6 +458,7 @@ class Deployment:
                 tasks,
                 [self.read_file(f"{django_tasks.FOLDER}/{name}.py") for name in TASK_FILES],
                 user=self.user,
+                group=self.gid,
                 env={**environment, **(extra or {})},
                 cwd=names["path.project"],
                 timeout=timeout,

@@ -12,6 +12,14 @@ import json
 import secrets
 
 SCRAM_ITERATIONS = 4096
+# Attributes by which a role reaches what is not its own, and roles that come to the same.
+MIGHT = {
+    "superuser": "is no superuser",
+    "createrole": "may not create roles",
+    "replication": "may not read the server's log",
+    "bypassrls": "is bound by policies of rows",
+}
+MIGHTY_ROLES = ("pg_execute_server_program", "pg_read_server_files", "pg_write_server_files")
 
 
 def quote_name(name):
@@ -54,16 +62,28 @@ def verifies(verifier, password):
 
 def look(database):
     """
-    SQL that answers with one JSON object: what is there of a database.
+    SQL that answers with one JSON object: what is there of a database, and which settings of the
+    server somebody has set by ALTER SYSTEM.
 
     database
         Dict with ``name``, ``owner`` and ``extensions``.
     """
     name, owner = quote_text(database["name"]), quote_text(database["owner"])
+    mighty = ", ".join(map(quote_text, MIGHTY_ROLES))
     return f"""
 SELECT json_build_object(
+  'overridden', (SELECT json_object_agg(name, setting) FROM pg_file_settings
+                 WHERE sourcefile LIKE '%/postgresql.auto.conf'),
   'role', (SELECT json_build_object('login', rolcanlogin, 'superuser', rolsuper,
-             'verifier', rolpassword) FROM pg_authid WHERE rolname = {owner}),
+             'createrole', rolcreaterole, 'replication', rolreplication,
+             'bypassrls', rolbypassrls, 'verifier', rolpassword,
+             'mighty', (SELECT array_agg(granted.rolname::text ORDER BY 1)
+                        FROM pg_auth_members JOIN pg_roles granted ON granted.oid = roleid
+                        WHERE member = pg_authid.oid
+                          AND EXISTS (SELECT 1 FROM pg_roles mighty
+                                      WHERE (rolsuper OR rolname IN ({mighty}))
+                                        AND pg_has_role(granted.oid, mighty.oid, 'MEMBER'))))
+           FROM pg_authid WHERE rolname = {owner}),
   'database', (SELECT json_build_object('owner', pg_get_userbyid(datdba),
              'encoding', pg_encoding_to_char(encoding), 'connectable', datallowconn,
              'public', EXISTS (SELECT 1 FROM aclexplode(coalesce(datacl, acldefault('d', datdba)))
@@ -113,8 +133,15 @@ def differences(database, password, found, found_inside):
         steps.append((f"{subject} created", f"CREATE ROLE {owner} LOGIN", "server"))
     elif not role["login"]:
         steps.append((f"{subject} may log in", f"ALTER ROLE {owner} LOGIN", "server"))
-    if role and role["superuser"]:
-        steps.append((f"{subject} is no superuser", f"ALTER ROLE {owner} NOSUPERUSER", "server"))
+    steps += [
+        (f"{subject} {words}", f"ALTER ROLE {owner} NO{attribute.upper()}", "server")
+        for attribute, words in MIGHT.items()
+        if role and role[attribute]
+    ]
+    steps += [
+        (f"{subject} is no member of {group}", f"REVOKE {quote_name(group)} FROM {owner}", "server")
+        for group in (role and role["mighty"]) or []
+    ]
     if role is None or not verifies(role["verifier"], password):
         salt = secrets.token_bytes(16)
         statement = f"ALTER ROLE {owner} PASSWORD {quote_text(scram_verifier(password, salt))}"
@@ -159,6 +186,20 @@ def _database_steps(database, there, owner, name):
         text = f"privileges on database {database['name']} granted to {database['owner']}"
         steps.append((text, f"GRANT ALL ON DATABASE {name} TO {owner}", "server"))
     return steps
+
+
+def overridden(settings, found):
+    """
+    Warnings (list of str) of settings in the pillar that ALTER SYSTEM outranks, as :func:`look`
+    found them. They are an operator's, perhaps of the last minute, and left as they are.
+    """
+    by_hand = found.get("overridden") or {}
+    return [
+        f"PostgreSQL's {name} is {by_hand[name]} by ALTER SYSTEM, which outranks the formula's"
+        f" {settings[name]}; put it into the pillar (django:postgresql:settings), or take it back:"
+        f" ALTER SYSTEM RESET {name}"
+        for name in sorted(set(by_hand) & set(settings))
+    ]
 
 
 def parse(output):

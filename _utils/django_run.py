@@ -83,15 +83,19 @@ def _die_with(parent):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _credentials(user):
+def _credentials(user, group):
     if user is None:
         return {}
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
         raise CommandError([user], None, "", f"the system user {user!r} does not exist") from None
-    groups = os.getgrouplist(user, entry.pw_gid)
-    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
+    group = entry.pw_gid if group is None else group
+    return {
+        "user": entry.pw_uid,
+        "group": group,
+        "extra_groups": os.getgrouplist(user, group),
+    }
 
 
 def tail(text, lines=TAIL_LINES):
@@ -109,6 +113,7 @@ def run(
     argv,
     *,
     user=None,
+    group=None,
     env=None,
     cwd=None,
     timeout=600,
@@ -125,6 +130,8 @@ def run(
         List of str. The first must be an absolute path or be found on ``env['PATH']``.
     user
         System user to become; None stays root.
+    group
+        Number (int) of the primary group; None is the user's own.
     env
         The whole environment (dict of str); None is a minimal one.
     timeout
@@ -161,7 +168,7 @@ def run(
             umask=umask,
             start_new_session=True,
             preexec_fn=functools.partial(_die_with, os.getpid()),
-            **_credentials(user),
+            **_credentials(user, group),
         )
         reason = "broken off"
         try:

@@ -67,6 +67,9 @@ def settings(repository, systemd, pillar=PILLAR):
         "django_formula": repository,
         **tuning(systemd),
         **OUTPUT,
+        # A pillar that is no YAML, or whose Jinja is wrong, is no reason for a traceback with lines
+        # of it: django.validate says where.
+        "log_granular_levels": {"salt.pillar": "quiet", "salt.utils.templates": "quiet"},
     }
 
 

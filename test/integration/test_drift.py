@@ -131,9 +131,33 @@ def test_database_that_was_opened_to_all(site):
     site.assert_mended("guestbook: database default is there")
 
 
-def test_role_that_became_superuser(site):
-    site.psql("ALTER ROLE guestbook SUPERUSER")
+def test_schema_that_was_closed(site):
+    """The tables are not to be seen then, and still nobody predicts migrations."""
+    site.psql("REVOKE ALL ON SCHEMA public FROM PUBLIC, pg_database_owner, guestbook", "guestbook")
     site.assert_mended("guestbook: database default is there")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER ROLE guestbook SUPERUSER",
+        "ALTER ROLE guestbook CREATEROLE REPLICATION BYPASSRLS",
+        "GRANT pg_read_server_files TO guestbook",
+        "CREATE ROLE ops; GRANT postgres TO ops; GRANT ops TO guestbook",
+    ],
+)
+def test_role_that_became_mighty(site, statement):
+    site.psql(statement)
+    site.assert_mended("guestbook: database default is there")
+
+
+def test_setting_by_alter_system_is_told_and_left(site):
+    """It may be what somebody did at night for a reason."""
+    site.psql("ALTER SYSTEM SET work_mem = '3MB'")
+    outcome = site.apply()
+    assert outcome.changed == [], outcome.told()
+    assert "work_mem is 3MB by ALTER SYSTEM" in outcome.output
+    site.psql("ALTER SYSTEM RESET work_mem")
 
 
 def test_table_of_migrations_that_lacks_one(site):
@@ -241,11 +265,15 @@ def test_folders_that_the_project_could_change(site):
 
 
 def test_primary_group_that_was_changed(site):
-    """Until that is put right the project cannot read its files, so a test sees no further."""
+    """
+    The project cannot read its files then, which a test sees through. (usermod brings the home
+    directory along, both ways: that is the state more that is predicted.)
+    """
     site.run(["usermod", "--gid", "nogroup", "guestbook"])
-    assert "guestbook: system user is there" in site.apply().changed
+    predicted = site.predict().changed
+    assert predicted == ["guestbook: system user is there", "guestbook: directories are there"]
+    site.assert_mended("guestbook: system user is there", exactly=False)
     assert site.run(["id", "-gn", "guestbook"]).stdout == "guestbook\n"
-    site.assert_settled()
 
 
 def test_number_of_a_user_who_is_there_is_not_changed(site):

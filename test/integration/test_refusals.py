@@ -1,5 +1,7 @@
 """What cannot work is said before anything is changed, in words that help, with a true status."""
 
+import re
+
 import pytest
 
 from test.hosts import boot
@@ -216,6 +218,9 @@ def test_pillar_that_cannot_be_read(server, unchanged, pillar, sentence):
     assert sentence in refuse(server, pillar)
 
 
+RUNS = ("state.apply", "state.apply test=True", "django.validate")
+
+
 def test_bad_pillar_of_a_registered_server_changes_nothing():
     """By plain salt-call too: exit status, every error, and the site goes on."""
     with boot("int-bad-pillar", image=ensure("bookworm-site")) as host:
@@ -238,6 +243,14 @@ def test_bad_pillar_of_a_registered_server_changes_nothing():
         assert "did you mean process_manager?" in validation.stdout
         assert "hunter2-canary" not in validation.stdout
         assert server.run(LISTING).stdout == before
+        for text in ("django:\n  projects: [\n", "django:\n{% if %}\n"):
+            server.pillar(f"{text}SECRET: hunter2-canary\n")
+            runs = [host.run(f"salt-call {words}", check=False) for words in RUNS]
+            told = [done.stdout + done.stderr for done in runs]
+            assert all(done.returncode for done in runs), told
+            assert all("Rendering SLS 'site' failed" in text for text in told[:2]), told
+            assert f"pillar: {PILLAR}: " in told[2] and re.search(r"\bline [23]\b", told[2]), told
+            assert not re.search("Traceback|hunter2-canary", "".join(told)), told
         server.pillar(good)
         server.assert_settled()
         assert server.call("django.validate")["errors"] == []

@@ -12,7 +12,8 @@ PASSWORD = "s3cret"
 AS_WANTED = {
     "role": {
         "login": True,
-        "superuser": False,
+        **dict.fromkeys(("superuser", "createrole", "replication", "bypassrls"), False),
+        "mighty": None,
         "verifier": django_postgresql.scram_verifier(PASSWORD, b"salt"),
     },
     "database": {
@@ -105,6 +106,10 @@ def test_the_password_is_in_no_statement():
     [
         ("role", {"login": False}, "role shop may log in"),
         ("role", {"superuser": True}, "role shop is no superuser"),
+        ("role", {"createrole": True}, "role shop may not create roles"),
+        ("role", {"replication": True}, "role shop may not read the server's log"),
+        ("role", {"bypassrls": True}, "role shop is bound by policies of rows"),
+        ("role", {"mighty": ["ops"]}, "role shop is no member of ops"),
         ("role", {"verifier": None}, "password of role shop set"),
         ("database", {"owner": "postgres"}, "database shop owned by shop"),
         ("database", {"public": True}, "database shop closed to other roles"),
@@ -114,6 +119,16 @@ def test_the_password_is_in_no_statement():
 )
 def test_what_drifted_is_mended(part, change, what):
     assert texts({**AS_WANTED, part: {**AS_WANTED[part], **change}}) == [what]
+
+
+def test_settings_of_the_pillar_that_alter_system_outranks_are_told():
+    settings = {"work_mem": "8MB", "port": 5432}
+    found = {"overridden": {"work_mem": "64MB", "log_statement": "all"}}
+    (told,) = django_postgresql.overridden(settings, found)
+    assert "work_mem is 64MB by ALTER SYSTEM" in told
+    assert "8MB" in told and "ALTER SYSTEM RESET work_mem" in told
+    assert django_postgresql.overridden(settings, {"overridden": None}) == []
+    assert django_postgresql.overridden(settings, {}) == []
 
 
 def test_another_password_is_set():

@@ -1,5 +1,23 @@
 """What a project's database holds."""
 
+# Schemas of PostgreSQL that the role would look into and may not: their tables seem to be missing.
+CLOSED_SCHEMAS = """
+SELECT nspname FROM pg_namespace
+WHERE NOT has_schema_privilege(oid, 'USAGE') AND current_schema() IS NULL AND nspname IN (
+  SELECT trim(both ' "' from replace(entry, '$user', current_user))
+  FROM unnest(string_to_array(current_setting('search_path'), ',')) AS entry)
+"""
+
+
+def _require_schema(connection, cursor):
+    """Fail where the role may use no schema, so that nobody takes its database for an empty one."""
+    from django.db import OperationalError
+
+    if connection.vendor == "postgresql":
+        cursor.execute(CLOSED_SCHEMAS)
+        for (name,) in cursor.fetchall():
+            raise OperationalError(f"permission denied for schema {name}")
+
 
 def applied(request):
     """
@@ -14,6 +32,7 @@ def applied(request):
     for alias in request["databases"]:
         connection = connections[alias]
         with connection.cursor() as cursor:
+            _require_schema(connection, cursor)
             if "django_migrations" in connection.introspection.table_names(cursor):
                 cursor.execute("SELECT app, name FROM django_migrations")
                 answer["migrations"][alias] = sorted(list(row) for row in cursor.fetchall())
