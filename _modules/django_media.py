@@ -1,14 +1,18 @@
 """
 What serves a project's files besides its own host: a shared drive or a bucket for uploads,
-a CDN for static files.
+a CDN for static files; the server of the fleet's uploads.
 
 One module with ``django.py`` to Salt.
 """
 
 import django_access
+import django_exports
 import django_step_cdn
 import django_step_media
 import django_step_share
+from django_run import CommandError
+from django_service import ServiceError
+from salt.exceptions import CommandExecutionError
 
 __virtualname__ = "django"
 
@@ -58,3 +62,26 @@ def invalidate_cdn(project, test=False):
         salt-call django.invalidate_cdn shop
     """
     return _access().step(project, django_step_cdn.invalidate, test)
+
+
+def give_out_uploads(test=False):
+    """
+    See that this host's NFS server gives out the folder of each project, as the map has it.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.give_out_uploads
+    """
+    wanted = _access().valid()["nfs"]
+    if not wanted:
+        raise CommandExecutionError("This host is not the one with the fleet's uploads")
+    paths = [export["path"] for export in wanted["exports"]]
+    if test:
+        return {"changes": {}, "comment": "The server would be asked."}
+    try:
+        django_exports.wait_for(paths)
+    except (CommandError, ServiceError) as error:
+        raise CommandExecutionError(str(error)) from None
+    return {"changes": {}, "comment": f"{', '.join(paths)} are given out."}

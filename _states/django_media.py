@@ -60,3 +60,16 @@ def cdn_invalidated(name, project):
     """
     function = __salt__["django.invalidate_cdn"]
     return django_states.apply(name, function, __opts__["test"], {"project": project})
+
+
+@django_states.of_words
+def uploads_given_out(name):
+    """
+    This host's NFS server gives out the folder of each project whose uploads are on it.
+
+    .. code-block:: yaml
+
+        uploads are given out:
+          django.uploads_given_out: []
+    """
+    return django_states.apply(name, __salt__["django.give_out_uploads"], __opts__["test"], {})

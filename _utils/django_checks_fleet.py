@@ -1,5 +1,6 @@
 """Checks between the projects of a pillar, and between projects and hosts."""
 
+import django_mod_wsgi
 import django_project_database
 import django_server_apache
 
@@ -114,10 +115,14 @@ def placement(projects, hosts, is_fleet):
     runs = [name for name, host in hosts.items() if {"app", "worker"} & set(host["roles"])]
     has_worker = any("worker" in host["roles"] for host in hosts.values())
     members = {*hosts, *(host["address"] for host in hosts.values())} if is_fleet else ()
+    servers = [name for name, host in hosts.items() if "media" in host["roles"]]
     for name, project in projects.items():
-        if project["media"]["mount"] and len(runs) > 1 and not project["uid"]:
-            text = f"expected a number such as 900, since {len(runs)} hosts share its uploads"
-            yield name, "uid", text
+        text = "expected a number such as 900, since"
+        media, has_number = project["media"], project["uid"] or django_mod_wsgi.embeds(project["app"])
+        if media["mount"] and len(runs) > 1 and not has_number:
+            yield name, "uid", f"{text} {len(runs)} hosts share its uploads"
+        elif servers and not (media["mount"] or media["s3"] or has_number):
+            yield name, "uid", f"{text} its uploads are on {servers[0]}, which has the role media"
         for key in ("processes", "timers"):
             if project[key] and not has_worker:
                 yield name, key, "expected a host with the role worker to run them, got none"

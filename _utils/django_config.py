@@ -34,6 +34,7 @@ import django_server_apache
 import django_server_haproxy
 import django_server_mariadb
 import django_server_memcached
+import django_server_nfs
 import django_server_nginx
 import django_server_postgresql
 import django_server_redis
@@ -41,7 +42,7 @@ import django_server_varnish
 import yaml
 
 ROLES = ("app", "web", "worker", "database", "cache")  # of a server that is alone
-FLEET_ROLES = ("balancer", *ROLES)
+FLEET_ROLES = ("balancer", "media", *ROLES)
 PATHS = django_project.PATHS
 NAMES_SHOWN = 8
 
@@ -235,6 +236,7 @@ def _nothing(host, errors):
         "nginx": {},
         "apache": {},
         "haproxy": {},
+        "nfs": {},
         "projects": {},
     }
 
@@ -246,7 +248,7 @@ def _fleet(fleet, host):
     """
     errors = []
     if not fleet["hosts"]:
-        fleet["database_host"] = fleet["cache_host"] = None
+        fleet["database_host"] = fleet["cache_host"] = fleet["media_host"] = None
         fleet["balancers"] = []
         return {host["name"]: {"roles": list(ROLES), "address": host["address"]}}, errors
     hosts = {name: fleet["hosts"][name] for name in sorted(fleet["hosts"])}
@@ -273,6 +275,12 @@ def _fleet(fleet, host):
         if {"balancer", "web"} <= set(item["roles"]):
             text = "expected balancer on another host than web, since both want its ports"
             errors.append(f"django:hosts:{name}:roles: {text}")
+        if "media" in item["roles"] and {"app", "worker"} & set(item["roles"]):
+            text = "expected media on another host than app and worker, which mount its drive"
+            errors.append(f"django:hosts:{name}:roles: {text}")
+    if "media" in host["roles"] and host["init"] != "systemd":
+        text = "expected media on a host that systemd runs, since its package has no init script"
+        errors.append(f"django:hosts:{host['name']}:roles: {text}")
     balancers = [item["address"] for item in hosts.values() if "balancer" in item["roles"]]
     fleet["balancers"] = balancers
     needs = {
@@ -280,6 +288,7 @@ def _fleet(fleet, host):
         "web": bool(balancers),
         "database": any(_managed(item) for item in fleet["projects"].values()),
         "cache": any(_managed_cache(item) for item in fleet["projects"].values()),
+        "media": False,
     }
     for role, needed in needs.items():
         having = [name for name, item in hosts.items() if role in item["roles"]]
@@ -370,6 +379,7 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
         "nginx": {},
         "apache": {},
         "haproxy": {},
+        "nfs": {},
         "projects": projects,
     }
     if "database" in roles:
@@ -392,6 +402,8 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
         config["apache"] = django_server_apache.configuration(fleet, host, projects, system)
     if "balancer" in roles:
         config["haproxy"] = django_server_haproxy.configuration(fleet, hosts, projects)
+    if "media" in roles:
+        config["nfs"] = django_server_nfs.configuration(fleet, host, hosts, projects)
     managers = {project["process_manager"] for project in projects.values()}
     if roles & {"app", "worker"} and "supervisord" in managers:
         config["supervisord"] = {
@@ -409,6 +421,7 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
         "django.database.mariadb": config["mariadb"],
         "django.cache.redis": config["redis"],
         "django.cache.memcached": config["memcached"],
+        "django.media.nfs": config["nfs"],
         "django.process.supervisord": config["supervisord"],
         "django.app.project": runs,
         "django.web.varnish": config["varnish"],
@@ -426,7 +439,7 @@ def _packages(config, fleet, system):
     """All Debian packages that this host needs, sorted."""
     names = system["packages"]
     packages = {*names["base"], *fleet["packages"]}
-    for server in ("firewall", "nginx", "apache", "varnish", "redis", "memcached", "haproxy"):
+    for server in ("firewall", "nginx", "apache", "varnish", "redis", "memcached", "haproxy", "nfs"):
         if config[server]:
             packages.update(names[server])
     if any(project["app"]["server"] == "mod_wsgi" for project in config["projects"].values()):

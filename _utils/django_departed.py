@@ -10,6 +10,7 @@ import time
 import django_firewall
 import django_process
 import django_server_haproxy
+import django_server_nfs
 import django_service
 
 CRON = pathlib.Path("/etc/cron.d")
@@ -21,7 +22,7 @@ CACHES = ("memcached", "varnish")
 def services(config):
     """
     Services (list of str) that run or start with the host and that the pillar does not ask for: of
-    caches, the balancer and the firewall.
+    caches, the balancer, the media server and the firewall.
 
     config
         The configuration of this host.
@@ -34,9 +35,9 @@ def services(config):
         found |= {path.name for path in django_service.SCRIPTS.glob(f"{kind}-*")}
     if not config["firewall"] and pathlib.Path(django_firewall.RULES).exists():
         found.add(django_firewall.SERVICE)
-    haproxy = django_server_haproxy
-    if not config["haproxy"] and django_service.is_configured_by_us(haproxy.CONFIG):
-        found.add(haproxy.SERVICE)
+    for kind, server in (("haproxy", django_server_haproxy), ("nfs", django_server_nfs)):
+        if not config[kind] and django_service.is_configured_by_us(server.CONFIG):
+            found.add(server.SERVICE)
     looked = {name: django_service.look(name) for name in sorted(found - wanted)}
     return [name for name, seen in looked.items() if seen["running"] or seen["enabled"]]
 

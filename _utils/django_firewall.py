@@ -56,6 +56,7 @@ def configuration(fleet, host, hosts, config):
     servers = [
         ("PostgreSQL", [config["postgresql"]["port"]] if config["postgresql"] else []),
         ("MariaDB", [config["mariadb"]["port"]] if config["mariadb"] else []),
+        ("NFS", [config["nfs"]["port"]] if config["nfs"] else []),
         ("Redis", [each["port"] for each in config["redis"].get("instances", [])]),
     ]
     rules += [_rule(title, ports, runners) for title, ports in servers if ports and runners]

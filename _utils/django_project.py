@@ -12,6 +12,7 @@ import django_project_processes
 import django_queue
 import django_references
 import django_server_apache
+import django_server_nfs
 
 PATHS = {
     "tools": "/opt/django-formula",
@@ -21,6 +22,7 @@ PATHS = {
     "log": "/var/log/django",
     "run": "/run/django",
     "cache": "/var/cache/django",
+    "media": django_server_nfs.ROOT,
     "secrets": "/etc/django-formula/secrets",
 }
 PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -44,11 +46,12 @@ def resolve(name, given, fleet, host, count):
     """The configuration of one project, and its secrets apart.
 
     name: the project's. given: its validated pillar. fleet: the whole of ``django`` in the pillar,
-    validated, with ``database_host`` and ``cache_host`` ({name, address} or None) and ``local``.
+    validated, with ``database_host``, ``cache_host`` and ``media_host`` ({name, address} or None).
     host: the configuration's host. count: projects on this host.
     """
     paths = project_paths(name)
-    if given["media"]["mount"]:
+    media = {**given["media"], "mount": django_server_nfs.mount(name, given, fleet)}
+    if media["mount"]:
         paths.update({key: f"{paths['share']}/{key}" for key in ("media", "private")})
     source = _source(given["source"])
     user = given["user"] or name
@@ -91,7 +94,7 @@ def resolve(name, given, fleet, host, count):
         "tasks": [django_project_processes.task(entry) for entry in given["tasks"]],
         "static": django_project_files.static(given["static"]),
         "cdn": django_project_files.cdn(given["static"]),
-        "media": django_project_files.media(given["media"], paths),
+        "media": django_project_files.media(media, paths),
         "migrate": given["migrate"],
         "release": given["release"],
         "superuser": _superuser(given, site),

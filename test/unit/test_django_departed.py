@@ -3,6 +3,7 @@
 import django_departed
 import django_firewall
 import django_server_haproxy
+import django_server_nfs
 import django_service
 import pytest
 
@@ -89,6 +90,7 @@ def test_caches_that_no_project_asks_for(tmp_path, monkeypatch):
     config = {
         "firewall": {},
         "haproxy": {},
+        "nfs": {},
         "memcached": {},
         "varnish": {"instances": [{"service": "varnish@shop"}]},
     }
@@ -100,7 +102,7 @@ def test_firewall_that_left_the_pillar(tmp_path, monkeypatch):
     monkeypatch.setattr(django_firewall, "RULES", str(tmp_path / "firewall.nft"))
     runs = {"there": True, "running": True, "enabled": True}
     monkeypatch.setattr(django_service, "look", lambda name: runs)
-    config = {"firewall": {}, "haproxy": {}, "memcached": {}, "varnish": {}}
+    config = {"firewall": {}, "haproxy": {}, "nfs": {}, "memcached": {}, "varnish": {}}
     assert django_departed.services(config) == []
     (tmp_path / "firewall.nft").touch()
     assert django_departed.services(config) == ["django-firewall"]
@@ -111,9 +113,19 @@ def test_balancer_that_left_the_map(tmp_path, monkeypatch):
     monkeypatch.setattr(django_server_haproxy, "CONFIG", str(tmp_path / "haproxy.cfg"))
     runs = {"there": True, "running": True, "enabled": True}
     monkeypatch.setattr(django_service, "look", lambda name: runs)
-    config = {"firewall": {}, "haproxy": {}, "memcached": {}, "varnish": {}}
+    config = {"firewall": {}, "haproxy": {}, "nfs": {}, "memcached": {}, "varnish": {}}
     (tmp_path / "haproxy.cfg").write_text("# Somebody's own.\n")
     assert django_departed.services(config) == []
     (tmp_path / "haproxy.cfg").write_text(f"{django_service.HEADER} the next run replaces.\n")
     assert django_departed.services(config) == ["haproxy"]
     assert django_departed.services({**config, "haproxy": {"port": 80}}) == []
+
+
+def test_media_server_that_left_the_map(tmp_path, monkeypatch):
+    monkeypatch.setattr(django_server_nfs, "CONFIG", str(tmp_path / "ganesha.conf"))
+    runs = {"there": True, "running": True, "enabled": True}
+    monkeypatch.setattr(django_service, "look", lambda name: runs)
+    config = {"firewall": {}, "haproxy": {}, "nfs": {}, "memcached": {}, "varnish": {}}
+    (tmp_path / "ganesha.conf").write_text(f"{django_service.HEADER} the next run replaces.\n")
+    assert django_departed.services(config) == ["nfs-ganesha"]
+    assert django_departed.services({**config, "nfs": {"port": 2049}}) == []

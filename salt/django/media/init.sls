@@ -1,0 +1,4 @@
+# The media server of this host: see nfs.sls.
+
+include:
+  - django.media.nfs
