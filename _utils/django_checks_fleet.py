@@ -118,7 +118,10 @@ def placement(projects, hosts, is_fleet):
     servers = [name for name, host in hosts.items() if "media" in host["roles"]]
     for name, project in projects.items():
         text = "expected a number such as 900, since"
-        media, has_number = project["media"], project["uid"] or django_mod_wsgi.embeds(project["app"])
+        media, has_number = (
+            project["media"],
+            project["uid"] or django_mod_wsgi.embeds(project["app"]),
+        )
         if media["mount"] and len(runs) > 1 and not has_number:
             yield name, "uid", f"{text} {len(runs)} hosts share its uploads"
         elif servers and not (media["mount"] or media["s3"] or has_number):

@@ -439,7 +439,16 @@ def _packages(config, fleet, system):
     """All Debian packages that this host needs, sorted."""
     names = system["packages"]
     packages = {*names["base"], *fleet["packages"]}
-    for server in ("firewall", "nginx", "apache", "varnish", "redis", "memcached", "haproxy", "nfs"):
+    for server in (
+        "firewall",
+        "nginx",
+        "apache",
+        "varnish",
+        "redis",
+        "memcached",
+        "haproxy",
+        "nfs",
+    ):
         if config[server]:
             packages.update(names[server])
     if any(project["app"]["server"] == "mod_wsgi" for project in config["projects"].values()):

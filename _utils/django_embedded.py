@@ -27,7 +27,6 @@ from django_deployment import StepError
 from django_run import BASE_PATH, CommandError, run
 
 CONFIGURATION = pathlib.Path("/etc/apache2/embedded.conf")
-PID_FILE = pathlib.Path("/run/apache2/apache2.pid")
 PRIVATE = pathlib.Path("/run/django-formula/embedded")
 PROGRAM = "/usr/sbin/apache2"
 MODULES = ("mpm_event", "authz_core", "setenvif", "headers", "wsgi")
@@ -212,12 +211,7 @@ class Manager:
 
     def failure(self, name):
         """Why an instance does not run (str), or None when it runs or is about to."""
-        instance = self._instance(name)
-        if not _main():
-            return "Apache does not run"
-        if os.path.lexists(self._run / f"web-{instance}.failed"):
-            return f"{name} does not load"
-        return None
+        return django_mod_wsgi.failure(name, self._instance(name), self._run)
 
     # Processes
 
@@ -252,7 +246,7 @@ class Manager:
         return found
 
     def _private_pid(self):
-        pid = _pid(self._private / "pid")
+        pid = django_mod_wsgi.pid_in(self._private / "pid")
         return pid if pid and str(self._private) in _words(pid) else 0
 
     def _end_private(self):
@@ -287,15 +281,6 @@ def _write(text):
         django_layout.write_atomic(CONFIGURATION, text)
 
 
-def _pid(path):
-    """The number (int) in a file, 0 without one or when no such process is there."""
-    try:
-        pid = int(path.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return 0
-    return pid if os.path.isdir(f"/proc/{pid}") else 0
-
-
 def _words(pid):
     """The command line (str) of a process, empty when it is not there."""
     try:
@@ -304,14 +289,9 @@ def _words(pid):
         return ""
 
 
-def _main():
-    """Number of Apache's first process, 0 when it does not run."""
-    return _pid(PID_FILE)
-
-
 def _children(user=None):
     """Numbers (set of int) of Apache's processes but the first: all of them, or a user's."""
-    main = _main()
+    main = django_mod_wsgi.main_process()
     table = django_running.table() if main else {}
     uid = pwd.getpwnam(user).pw_uid if main and user else None
     return {

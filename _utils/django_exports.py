@@ -37,13 +37,15 @@ def _told(paths, found, said):
     if not lacking:
         return f"The NFS server still gives out {', '.join(more)}"
     return (
-        f"The NFS server does not give out {', '.join(lacking)}: they have to be on a file system that "
-        f"knows handles, such as ext4, XFS or Btrfs. It says:\n{_last_words()}"
+        f"The NFS server does not give out {', '.join(lacking)}: they have to be on a file system "
+        f"that knows handles, such as ext4, XFS or Btrfs. It says:\n{_last_words()}"
     )
 
 
 def _last_words():
     try:
-        return tail(pathlib.Path(django_server_nfs.LOG).read_text(encoding="utf-8", errors="replace"))
+        return tail(
+            pathlib.Path(django_server_nfs.LOG).read_text(encoding="utf-8", errors="replace")
+        )
     except OSError:
         return ""

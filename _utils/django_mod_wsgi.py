@@ -6,12 +6,16 @@ with other servers, and Apache is neither reloaded nor told: a reload would end 
 What a slot runs is said by its folder, which its processes look at when they start.
 """
 
+import os
+import pathlib
+
 SLOTS = ("a", "b")
 ENTRY = "entry.json"  # in a slot's folder: what its processes are to run; without it, nothing
 MARK = "slot-"  # beginning of the name of the file by which Apache knows a slot's folder
 IDLE_VENV = "/opt/django-formula/uv"  # any environment will do for processes that run nothing
 SCRIPT = "/usr/local/lib/django-formula/mod-wsgi.py"  # the entry point
 EMBEDDED_USER = "www-data"  # whose rights a project has in Apache's own processes
+PID_FILE = pathlib.Path("/run/apache2/apache2.pid")
 LOG = "/var/log/apache2/{}.error.log"  # where Apache writes what a project's processes say
 QUEUE_SECONDS = 45  # that a request waits for a thread
 START_SECONDS = 15  # that Apache tries to reach processes which are just being exchanged
@@ -97,3 +101,33 @@ def is_embedded(definition):
 def embeds(app):
     """Whether a project, by its ``app`` settings, runs in Apache's own processes."""
     return app["server"] == "mod_wsgi" and app["mode"] == "embedded"
+
+
+def pid_in(path):
+    """The number (int) in a file, 0 without one or when no such process is there."""
+    try:
+        pid = int(pathlib.Path(path).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return 0
+    return pid if os.path.isdir(f"/proc/{pid}") else 0
+
+
+def main_process():
+    """Number (int) of Apache's first process, 0 when it does not run."""
+    return pid_in(PID_FILE)
+
+
+def failure(name, instance, run):
+    """
+    Why an instance does not run in Apache (str), or None when it runs or is about to.
+
+    name
+        The program's.
+    run
+        Folder (Path) in which the entry point leaves its marks.
+    """
+    if not main_process():
+        return "Apache does not run"
+    if os.path.lexists(run / f"web-{instance}.failed"):
+        return f"{name} does not load"
+    return None

@@ -18,7 +18,6 @@ import django_process
 import django_running
 from django_deployment import StepError
 
-PID_FILE = pathlib.Path("/run/apache2/apache2.pid")
 EXCHANGE_SECONDS = 30  # for Apache to start others in the place of processes that ended
 LOAD_SECONDS = 60  # that a process may take to load before it counts as one of another time
 DISMISS_SECONDS = 60
@@ -172,12 +171,7 @@ class Manager:
 
     def failure(self, name):
         """Why an instance does not run (str), or None when it runs or is about to."""
-        instance = self._instance(name)
-        if not self._main():
-            return "Apache does not run"
-        if os.path.lexists(self._run / f"web-{instance}.failed"):
-            return f"{name} does not load"
-        return None
+        return django_mod_wsgi.failure(name, self._instance(name), self._run)
 
     # Processes
 
@@ -190,18 +184,9 @@ class Manager:
     def _mark(self, instance, pid):
         return self._run / f"web-{instance}.{pid}"
 
-    @staticmethod
-    def _main():
-        """Number of Apache's first process, 0 when it does not run."""
-        try:
-            pid = int(PID_FILE.read_text(encoding="ascii"))
-        except (OSError, ValueError):
-            return 0
-        return pid if os.path.isdir(f"/proc/{pid}") else 0
-
     def _pids(self, slot):
         """Numbers of a slot's processes, sorted (list of int)."""
-        main, uid = self._main(), _account(self._user).pw_uid
+        main, uid = django_mod_wsgi.main_process(), _account(self._user).pw_uid
         if not main:
             return []
         return sorted(

@@ -1,6 +1,6 @@
 """
-The server of a fleet's uploads: a host of the map writes and reads there as the project's user, from
-a program of its own since the kernel has no NFS, and nobody else does.
+The server of a fleet's uploads: a host of the map writes and reads there as the project's user, by
+a program that speaks NFS itself since the kernel does not, and nobody else does.
 """
 
 import pytest

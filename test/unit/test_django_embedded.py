@@ -7,6 +7,7 @@ import signal
 import socket
 
 import django_embedded
+import django_mod_wsgi
 import django_running
 import django_service
 import pytest
@@ -49,7 +50,7 @@ def apache(tmp_path, monkeypatch):
         (tmp_path / folder).mkdir(parents=True)
     monkeypatch.setattr(django_running, "table", apache.table)
     monkeypatch.setattr(django_service, "act", apache.reload)
-    monkeypatch.setattr(django_embedded, "_main", lambda: 10)
+    monkeypatch.setattr(django_mod_wsgi, "main_process", lambda: 10)
     monkeypatch.setattr(django_embedded, "CONFIGURATION", tmp_path / "embedded.conf")
     monkeypatch.setattr(django_embedded, "PRIVATE", tmp_path / "private")
     for name in ("RESTART_SECONDS", "LEAVE_SECONDS", "START_SECONDS", "STOP_SECONDS"):
@@ -177,7 +178,7 @@ def test_failures_are_told(started, monkeypatch, tmp_path):
     assert started.failure(NAME) is None
     (tmp_path / f"run/web-{FIRST}.failed").touch()
     assert started.failure(NAME) == f"{NAME} does not load"
-    monkeypatch.setattr(django_embedded, "_main", lambda: 0)
+    monkeypatch.setattr(django_mod_wsgi, "main_process", lambda: 0)
     assert started.failure(NAME) == "Apache does not run"
 
 

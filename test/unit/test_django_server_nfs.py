@@ -1,8 +1,5 @@
 """The server of a fleet's uploads: what it gives to whom, and how the others mount it."""
 
-import json
-
-import django_server_nfs
 import pytest
 from pillars import SOURCE, assert_nothing_to_do
 

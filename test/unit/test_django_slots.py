@@ -6,6 +6,7 @@ import pwd
 import signal
 import socket
 
+import django_mod_wsgi
 import django_running
 import django_slots
 import pytest
@@ -56,7 +57,7 @@ def apache(monkeypatch):
         django_running, "age", lambda pid: apache.age if pid in apache.young else 999
     )
     monkeypatch.setattr(os, "kill", apache.kill)
-    monkeypatch.setattr(django_slots.Manager, "_main", staticmethod(lambda: 1))
+    monkeypatch.setattr(django_mod_wsgi, "main_process", lambda: 1)
     monkeypatch.setattr(django_slots, "QUIET_SECONDS", 0.0)
     return apache
 
@@ -182,7 +183,7 @@ def test_failures_are_told(slots, monkeypatch):
     assert slots.failure(name) == f"{name} does not load"
     slots.start(name, DEFINITION)
     assert slots.failure(name) is None, "a new start is a new chance"
-    monkeypatch.setattr(django_slots.Manager, "_main", staticmethod(lambda: 0))
+    monkeypatch.setattr(django_mod_wsgi, "main_process", lambda: 0)
     assert slots.failure(name) == "Apache does not run"
     assert not slots.programs()[name]["running"]
 
