@@ -98,6 +98,8 @@ def rollback(project, release=None, migrations=False, test=False):
         if not test:
             reverse = ahead if migrations else {}
             changes.update(django_rollback.go_back(deployment, instance, reverse))
+            if "instance" in changes:  # one whose programs are still at work has got a twin
+                back = changes["instance"]["new"] = deployment.layout.live_instance()
     return {
         "changes": changes,
         "comment": f"{back} {'would serve' if test else 'serves'} again. {left} is not activated "

@@ -19,6 +19,7 @@ import django_step_prune
 import django_step_static
 import django_step_switch
 import django_step_verify
+import django_twin
 import django_venv
 from django_deployment import StepError
 from django_run import CommandError
@@ -149,7 +150,8 @@ def _known(deployment, instance, replaces=()):
 def go_back(deployment, instance, reverse):
     """
     Make ``instance`` serve, hold to it, and reverse the migrations in ``reverse`` (as of
-    :func:`ahead`) by the code that has them. Returns what changed (dict).
+    :func:`ahead`) by the code that has them. An instance whose programs still finish their work is
+    given a twin that serves. Returns what changed (dict).
     """
     live = deployment.layout.live_instance()
     late, rest = _halves(deployment, live, reverse)
@@ -159,7 +161,9 @@ def go_back(deployment, instance, reverse):
     undone = {}
     if late:
         undone = _reverse(deployment, live, late, known, "The release did not go back")
-    before = deployment.layout.refusals()
+    before, twin = deployment.layout.refusals(), None
+    if django_twin.is_needed(deployment, instance):
+        instance = twin = django_twin.make(deployment, instance)
     if deployment.hold or not _is_meant(deployment, instance):
         _hold(deployment, instance, live)
     try:
@@ -168,6 +172,8 @@ def go_back(deployment, instance, reverse):
     except (StepError, CommandError, OSError):
         deployment.layout.save_refusals(before)
         django_step_static.restore(deployment, live)
+        if twin:
+            django_layout.remove_tree(deployment.layout.instance(twin))
         raise
     changes.update(django_step_processes.run_processes(deployment).changes)
     if rest:
