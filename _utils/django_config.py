@@ -25,6 +25,7 @@ from collections.abc import Mapping
 import django_checks
 import django_facts
 import django_firewall
+import django_memory
 import django_mistakes
 import django_project
 import django_project_broker
@@ -412,6 +413,7 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
             "config": "/etc/supervisor/supervisord.conf",
             "include": "/etc/supervisor/conf.d",
         }
+    config["warnings"] += django_memory.doubts(config, held)
     config["firewall"] = django_firewall.configuration(fleet, host, hosts, config)
     config["packages"] = _packages(config, fleet, system)
     tiers = {

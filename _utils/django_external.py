@@ -9,45 +9,88 @@ import socket
 import django_project_database
 
 PATIENCE = 5  # seconds for an answer of the network
-# What drivers say (psycopg, psycopg2, mysqlclient, PyMySQL), the key to look at, and what it means.
+BOTH = ("postgresql", "mysql")
+PG, MY = BOTH[:1], BOTH[1:]
+# Whose drivers (psycopg, psycopg2; mysqlclient, PyMySQL) say it, what they say, the key to look at,
+# and what it means. psycopg may try twice, with TLS and without: what fits first counts.
 REFUSALS = (
     (
-        r"database \"[^\"]*\" does not exist|Unknown database|Access denied for .* to database",
+        PG,
+        r"database \"[^\"]*\" does not exist",
+        "name",
+        "the server has no such database, and none is created there",
+    ),
+    (
+        MY,
+        r"Unknown database|Access denied for .* to database",
         "name",
         "the server has no such database, or not for this user: none is created there",
     ),
     (
-        r"password authentication failed|Access denied for user",
+        PG,
+        r"password authentication failed",
         "password",
         "the server knows another one for this user, or no such user",
     ),
     (
-        r"no pg_hba\.conf entry|is not allowed to connect",
-        "host",
-        "it does not let this user in from here, or not without TLS (see options)",
+        MY,
+        r"Access denied for user",
+        "password",
+        "the server knows another one for this user, or no such user from this host, or lets it in"
+        " by TLS alone (see options)",
     ),
     (
+        PG,
+        r"no pg_hba\.conf entry [^\n]*SSL (encryption|on)",
+        "user",
+        "the server does not let it into this database from this host: its operator has to, in"
+        " pg_hba.conf or what stands for it",
+    ),
+    (
+        PG,
+        r"no pg_hba\.conf entry",
+        "options",
+        "the server does not let this user in without TLS (sslmode), or not from this host",
+    ),
+    (
+        MY,
+        r"is not allowed to connect",
+        "user",
+        "the server lets nobody in from this host: its operator has to make the user for it",
+    ),
+    (
+        BOTH,
         r"certificate verify failed|root certificate file|unable to get local issuer",
         "options",
         "the server's certificate is of an authority that sslrootcert has to name, a file on this"
         " host",
     ),
     (
+        BOTH,
         r"does not match host name|[Hh]ostname mismatch",
         "host",
         "the server's certificate is for another name",
     ),
     (
-        r"does not support SSL|SSL is required|SSL connection error",
+        BOTH,
+        r"does not support SSL|SSL is required|SSL connection error|insecure transport",
         "options",
         "the server and the options do not agree about TLS",
     ),
     (
-        r"permission denied for (schema|database)|(CREATE|ALTER|INDEX) command denied",
+        PG,
+        r"permission denied for (schema|database)",
         "user",
         "it may not make tables: let it own the database, or grant it CREATE there",
     ),
     (
+        MY,
+        r"(CREATE|ALTER|INDEX) command denied",
+        "user",
+        "it may not make tables: let it own the database, or grant it CREATE there",
+    ),
+    (
+        BOTH,
         r"too many clients|Too many connections|connection slots",
         "host",
         "the server has no connection left for this user",
@@ -90,9 +133,25 @@ def advice(name, project, text):
     text
         What the driver said.
     """
-    found = external(project)
-    for pattern, field, meaning in REFUSALS:
-        if found and re.search(pattern, text):
-            keys = " or ".join(f"django:projects:{name}:{key}:{field}" for key, _ in found)
+    for engines, pattern, field, meaning in REFUSALS:
+        found = _meant(project, engines, text) if re.search(pattern, text) else []
+        if found:
+            keys = " or ".join(f"django:projects:{name}:{key}:{field}" for key in found)
             return f"{keys}: {meaning}"
     return ""
+
+
+def _meant(project, engines, text):
+    """
+    The pillar keys (list of str) of the external databases that a text can be about: those of which
+    it has most in quotation marks, of one that is not external none.
+    """
+    outside = {id(database): key for key, database in external(project)}
+    score = {}
+    for database in project["databases"].values():
+        if database["engine"] in engines:
+            words = [database.get(field) for field in ("host", "name", "user")]
+            told = sum(f'"{word}"' in text or f"'{word}'" in text for word in words)
+            score.setdefault(told, []).append(database)
+    best = score[max(score)] if score else []
+    return [outside[id(database)] for database in best if id(database) in outside]

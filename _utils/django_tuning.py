@@ -6,6 +6,7 @@ Pure functions of cores and memory (MiB). The PostgreSQL rules are those of PGTu
 """
 
 MIB = 1 << 20
+SMALL = 768  # MiB; on a machine with less, a second worker would leave no room for the database
 WORKER_MEMORY = 160  # MiB that a worker of an ordinary Django project grows to
 APP_SHARE = 50  # percent of memory for web processes beside a database and a cache
 APP_SHARE_ALONE = 80
@@ -14,12 +15,12 @@ MAXMEMORY_FLOOR = 32 * MIB
 
 
 def workers(cores, memory, projects, shared):
-    """Web workers of one project: 2 × cores + 1, as far as memory allows, at least 2.
+    """Web workers of one project: 2 × cores + 1, as far as memory allows, at least 2 (1 if small).
 
     memory: MiB. projects: how many share the host. shared: whether other tiers run on it.
     """
     budget = memory * (APP_SHARE if shared else APP_SHARE_ALONE) // 100 // max(projects, 1)
-    return max(2, min(2 * cores + 1, budget // WORKER_MEMORY))
+    return max(1 if memory < SMALL else 2, min(2 * cores + 1, budget // WORKER_MEMORY))
 
 
 def memory_share(share, shared, low, high, servers=1):

@@ -1,5 +1,5 @@
 """
-Another instance like one that has served. Going back to an instance whose programs still finish their
+Another instance like one that has served. Going back to one whose programs still finish their
 work, such as a web process with open websockets, must neither end them nor wait for them: a program
 of the same name cannot run twice, nor listen on the same socket.
 """

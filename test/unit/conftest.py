@@ -69,7 +69,7 @@ def deployment(resolve_project, tmp_path, monkeypatch):
     paths = {name: str(tmp_path / name) for name in project["paths"]}
     project.update(user=pwd.getpwuid(os.getuid()).pw_name, paths=paths)
     names = [*project["secret_specs"], "SECRET_KEY"]
-    manager = types.SimpleNamespace(kind="supervisord", test=False)
+    manager = types.SimpleNamespace(kind="supervisord", test=False, programs=dict)
     made = django_deployment.Deployment(
         project, configuration["host"], dict.fromkeys(names, "x"), manager, str
     )

@@ -335,6 +335,7 @@ def test_flower_is_behind_a_password_at_a_path_of_the_site(resolve_project):
 
 def test_workers_of_queues_follow_the_machine(resolve_project):
     config = resolve_project(
+        {"mem_total": 8192},
         processes={
             "mail": {"celery": {"app": "shop", "queues": ["mail"]}, "count": 2},
             "few": {"celery": {"app": "shop", "concurrency": 1}, "stop_timeout": "1h"},
@@ -344,7 +345,7 @@ def test_workers_of_queues_follow_the_machine(resolve_project):
             "quick": {"rq": ["high", "default"]},
             "later": {"rq_scheduler": {}},
             "own": {"manage": "listen"},
-        }
+        },
     )
     assert (config["errors"], config["warnings"]) == ([], [])
     found = config["projects"]["shop"]["processes"]
@@ -418,7 +419,7 @@ def test_public_masks_every_secret_and_leaves_the_original(resolve):
 
 @pytest.mark.parametrize(
     ("cores", "memory", "projects", "shared", "workers"),
-    [(2, 4096, 1, True, 5), (1, 1024, 1, True, 3), (1, 512, 1, True, 2), (16, 4096, 1, True, 12),
+    [(2, 4096, 1, True, 5), (1, 1024, 1, True, 3), (1, 512, 1, True, 1), (16, 4096, 1, True, 12),
      (16, 65536, 1, True, 33), (4, 4096, 2, False, 9), (4, 1024, 8, True, 2)],
 )  # fmt: skip
 def test_workers_follow_cores_within_memory(cores, memory, projects, shared, workers):

@@ -74,13 +74,23 @@ def test_all_that_do_not_answer_are_told_at_once(monkeypatch):
 @pytest.mark.parametrize(
     "said, key",
     [
+        ('no pg_hba.conf entry for host "10.0.0.11", user "shop", no encryption', "options"),
+        (
+            'no pg_hba.conf entry for host "10.0.0.11", user "shop", SSL encryption\n'
+            'no pg_hba.conf entry for host "10.0.0.11", user "shop", no encryption',
+            "user",
+        ),
+        (
+            'password authentication failed for user "shop"\n'
+            'no pg_hba.conf entry for host "10.0.0.11", user "shop", no encryption',
+            "password",
+        ),
         ('FATAL:  password authentication failed for user "shop"', "password"),
         ("(1045, \"Access denied for user 'shop'@'10.0.0.11' (using password: YES)\")", "password"),
         ('FATAL:  database "shopp" does not exist', "name"),
         ("(1044, \"Access denied for user 'shop'@'%' to database 'shopp'\")", "name"),
         ("(1049, \"Unknown database 'shopp'\")", "name"),
-        ('FATAL:  no pg_hba.conf entry for host "10.0.0.11", user "shop"', "host"),
-        ("(1130, \"Host '10.0.0.11' is not allowed to connect to this MariaDB server\")", "host"),
+        ("(1130, \"Host '10.0.0.11' is not allowed to connect to this MariaDB server\")", "user"),
         ("SSL error: certificate verify failed", "options"),
         ('server certificate for "a" does not match host name "b"', "host"),
         ("server does not support SSL, but SSL was required", "options"),
@@ -90,7 +100,8 @@ def test_all_that_do_not_answer_are_told_at_once(monkeypatch):
     ],
 )
 def test_refusals_are_told_with_the_key_to_look_at(said, key):
-    one = {"databases": {"default": SHOP["databases"]["default"]}}
+    engine = "mysql" if said.startswith("(1") else "postgresql"
+    one = {"databases": {"default": {**SHOP["databases"]["default"], "engine": engine}}}
     assert django_external.advice("shop", one, said).startswith(
         f"django:projects:shop:database:{key}: "
     )
@@ -100,3 +111,25 @@ def test_other_failures_get_no_advice():
     assert django_external.advice("shop", SHOP, "ImportError: no module named shop") == ""
     own = {"databases": {"default": SHOP["databases"]["own"]}}
     assert django_external.advice("shop", own, "permission denied for schema public") == ""
+
+
+def test_only_the_database_that_is_meant_is_blamed():
+    """By its engine, and by the names that the driver tells."""
+    refused = "password authentication failed for user "
+    own = {"engine": "postgresql", "managed": True, "host": "127.0.0.1", "name": "s", "user": "s"}
+    books = {**own, "managed": False, "host": "db.example.net", "name": "b", "user": "books"}
+    logs = {**books, "host": "logs.example.net", "name": "l", "user": "logs"}
+    old = {**books, "engine": "mysql"}
+    shop = {"databases": {"default": own, "books": books, "logs": logs, "old": old}}
+
+    def blamed(text):
+        told = django_external.advice("shop", shop, text).partition(": ")[0]
+        return told.replace("django:projects:shop:databases:", "")
+
+    assert blamed(f'server at "db.example.net": {refused}"books"') == "books:password"
+    assert blamed(f'server at "logs.example.net": {refused}"logs"') == "logs:password"
+    assert blamed(f'server at "127.0.0.1": {refused}"s"') == "", "it is the formula's own"
+    assert blamed("permission denied for schema public") == "books:user or logs:user"
+    assert (
+        blamed("(1045, \"Access denied for user 'x'@'y' (using password: YES)\")") == "old:password"
+    )

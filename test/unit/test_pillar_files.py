@@ -32,7 +32,7 @@ def test_supported_systems_are_those_with_a_file():
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_example_pillars_are_valid(resolve, name, system):
     pillar = yaml.safe_load((ROOT / f"examples/pillars/{name}.sls").read_text())
-    config = resolve(pillar["django"], **SYSTEMS[system])
+    config = resolve(pillar["django"], **{**SYSTEMS[system], "mem_total": 4096})
     assert (config["errors"], config["warnings"]) == ([], [])
     assert config["valid"]
 
