@@ -33,7 +33,7 @@ def doubts(config, held):
         return []
     told = ", ".join(f"{what} {size} ({key})" for size, what, key in entries)
     return [
-        f"this host: what is planned for it may come to need {total} MiB when all is busy, and it has"
+        f"this host: what is planned for it may come to need {total} MiB when all is busy, and has"
         f" {memory}: {told}, the system {SYSTEM}. Lower some of these keys, move a role to"
         " another host, or give it more memory"
     ]

@@ -461,6 +461,34 @@ def test_a_balancer_has_haproxy_alone(minion_opts):
     assert "uri /up/ " in question and "hdr Host shop.example.org" in question
 
 
+def test_a_media_server_has_nfs_alone(minion_opts):
+    password = {"password": "x" * 20}
+    project = {"source": {"path": "/srv/src"}, "database": password, "cache": password, "uid": 900}
+    project.update(secrets={"SECRET_KEY": "y" * 50})
+    pillar = {
+        "hosts": {
+            "host1": {"address": "10.0.0.11", "roles": ["media"]},
+            "host2": {"address": "10.0.0.12", "roles": ["app", "web", "database", "cache"]},
+            "host3": {"address": "10.0.0.13", "roles": ["worker"]},
+        },
+        "projects": {"shop": project},
+    }
+    rendering = Rendering(minion_opts, grains(), {"django": pillar})
+    shared = {"django.valid", "django.host", "django.app.departed"}
+    assert {chunk["__sls__"] for chunk in rendering.low} == {*shared, "django.media.nfs"}
+    files = rendering.files()
+    assert "Bind_addr = 10.0.0.11;" in files["/etc/ganesha/ganesha.conf"]
+    lines = [line.strip() for line in files["/etc/ganesha/exports.conf"].splitlines()]
+    assert "Clients = 10.0.0.12, 10.0.0.13;" in lines and "Export_Id = 900;" in lines
+    assert "Squash = Root_Squash;" in lines and "Access_Type = None;" in lines
+    owned = {
+        chunk["name"]: (chunk["user"], chunk["group"], chunk["mode"])
+        for chunk in rendering.low
+        if (chunk["state"], chunk["__id__"]) == ("file", "shop: uploads belong to the project")
+    }
+    assert owned == {"/srv/media/shop/media": (900, "www-data", "2750")}
+
+
 def test_the_top_file_names_a_state_that_is_there():
     top = salt.utils.yaml.safe_load((ROOT / "salt/top.sls").read_text())
     assert top == {"base": {"*": ["django"]}}
