@@ -7,7 +7,8 @@ import django_server_nfs
 from django_run import run, tail
 from django_service import ServiceError
 
-PATIENCE = 30  # seconds, as it starts and reads its exports in the background
+PATIENCE = 30  # seconds for it to start
+SETTLE = 5  # seconds in which one that answers reads its exports
 POLL_SECONDS = 0.2
 TIMEOUT = 20
 
@@ -19,12 +20,16 @@ def wait_for(paths):
     ServiceError, with the server's last words, when it does not.
     """
     deadline = time.monotonic() + PATIENCE
+    answered = None
     while True:
         asked = run(django_server_nfs.ASK, check=False, timeout=TIMEOUT)
         found = None if asked.returncode else django_server_nfs.served(asked.stdout)
         if found == set(paths):
             return
-        if time.monotonic() > deadline:
+        if found is not None and answered is None:
+            answered = time.monotonic()
+            deadline = min(deadline, answered + SETTLE)
+        if time.monotonic() >= deadline:
             raise ServiceError(_told(paths, found, asked.stderr))
         time.sleep(POLL_SECONDS)
 

@@ -86,4 +86,4 @@ def _export(name, project):
 def served(answer):
     """Paths (set of str) that the server gives out, by its answer to :data:`ASK`."""
     _, exports = json.loads(answer)["data"]
-    return {export[1] for export in exports}
+    return {path for number, path, *_ in exports if number}  # 0 leads to the others

@@ -88,6 +88,8 @@ def nspawn_command(record: dict) -> list[str]:
         "--rlimit=RLIMIT_NOFILE=1024:524288",
         # As a server has: its addresses and its firewall are its own.
         "--capability=CAP_NET_ADMIN",
+        # A file server opens files by handles that its clients hold.
+        "--system-call-filter=open_by_handle_at",
         f"--network-namespace-path=/run/netns/{network.link(record['address'])}",
         *(f"--bind={path}" for path in record["bind"]),
     ]

@@ -66,7 +66,7 @@ def pillar(fleet, without=()):
     return PILLAR % (text, SOURCE)
 
 
-def speak(fleet, program, *paths, uid=900, user=None, content=None):
+def speak(fleet, program, *paths, uid=900, user=None, content=None, seconds=60):
     """What a program of libnfs-utils says (CompletedProcess); a path ``@x`` is on the server."""
     address = fleet[SERVER].host.address
     urls = [
@@ -77,7 +77,7 @@ def speak(fleet, program, *paths, uid=900, user=None, content=None):
     ]
     if content is not None:
         fleet[CLIENT].host.write(paths[0], content)
-    return fleet[CLIENT].run(["timeout", "60", program, *urls], check=False, user=user)
+    return fleet[CLIENT].run(["timeout", str(seconds), program, *urls], check=False, user=user)
 
 
 def test_project_s_user_writes_and_reads(fleet):
@@ -121,7 +121,7 @@ def test_host_that_leaves_the_map_is_refused(fleet):
     process = server.host.pids("ganesha.nfsd")
     server.pillar(pillar(fleet, without=[CLIENT]))
     server.assert_mended("NFS server knows its exports", "NFS server follows the map of hosts")
-    assert speak(fleet, "nfs-cat", "@media/note.txt").returncode
+    assert speak(fleet, "nfs-cat", "@media/note.txt", seconds=3).returncode
     server.run("nft delete table inet django_formula")
     refused = speak(fleet, "nfs-cat", "@media/note.txt")
     assert refused.returncode and "on the server" not in refused.stdout

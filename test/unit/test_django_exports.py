@@ -14,14 +14,14 @@ SHOP = "/srv/media/shop"
 def answers(monkeypatch, *replies):
     """Let the server answer with these lists of paths, one after the other; None: it does not."""
     left = list(replies)
-    clock = iter(range(0, 10_000, 10))
+    clock = iter(range(10_000))
 
     def run(argv, **_):
         assert argv == django_server_nfs.ASK
         paths = left.pop(0) if len(left) > 1 else left[0]
         if paths is None:
             return types.SimpleNamespace(returncode=1, stdout="", stderr="no such name\n")
-        listed = [[number, path, False] for number, path in enumerate(paths)]
+        listed = [[number, path, False] for number, path in enumerate(["/", *paths])]
         data = {"type": "(tt)a(qsb)", "data": [[1, 2], listed]}
         return types.SimpleNamespace(returncode=0, stdout=json.dumps(data), stderr="")
 
