@@ -39,7 +39,7 @@ def test_what_is_usual_on_a_small_machine_fits(resolve, memory, cores, keys):
 def test_what_does_not_fit_is_told_with_the_keys_to_lower(resolve, memory):
     (told,) = warnings(resolve, memory, **BUSY)
     need = int(re.search(r"may come to need (\d+) MiB", told).group(1))
-    assert need > memory and f"it has {memory}:" in told
+    assert need > memory and f"and has {memory}:" in told
     parts = [int(size) for size in re.findall(r" (\d+)(?: \(django:|\. Lower)", told)]
     assert sum(parts) == need
     for key in (
