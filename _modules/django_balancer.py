@@ -7,6 +7,7 @@ One module with ``django.py`` to Salt.
 import contextlib
 
 import django_access
+import django_certificates
 import django_drained
 import django_haproxy
 import django_lock
@@ -134,6 +135,23 @@ def keep_drained(test=False):
     comment = "Every host of the pool may get requests." if not warnings else " ".join(warnings)
     done = {"changes": changes, "comment": comment}
     return {**done, "warnings": warnings} if warnings else done
+
+
+def check_certificates(test=False):
+    """
+    See that the files of the pillar's ``web:tls`` are on this balancer: certificates, and private
+    keys that not everybody can read. Nothing is changed.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.check_certificates
+    """
+    problems = django_certificates.problems(_haproxy()["projects"])
+    if problems:
+        raise CommandExecutionError("\n".join(problems))
+    return {"changes": {}, "comment": "Every certificate is there with its key."}
 
 
 def _lock():

@@ -175,6 +175,20 @@ def mod_watch(name, sfun=None, reload=False, follows=(), **_):
 
 
 @django_states.of_words
+def certificates_usable(name):
+    """
+    The certificates that the pillar names for this balancer are on it with their keys, which
+    nobody but root and its group can read. Nothing is changed.
+
+    .. code-block:: yaml
+
+        certificates of the balancer can be used:
+          django.certificates_usable: []
+    """
+    return _apply(name, "django.check_certificates")
+
+
+@django_states.of_words
 def drained_kept(name):
     """
     Hosts that were drained from this balancer's pool get no requests, which each run tells; those

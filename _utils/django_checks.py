@@ -95,7 +95,7 @@ def pillar(fleet, hosts, host):
         for found in django_checks_fleet.placement(projects, hosts, bool(fleet["hosts"]))
     ]
     messages += [_message(*found) for found in django_checks_fleet.balanced(projects, hosts)]
-    for front in django_checks_fleet.FRONTS:
+    for front in (*django_checks_fleet.FRONTS, "haproxy"):
         if fleet[front]["port"] == fleet[front]["tls_port"]:
             messages.append(f"django:{front}:tls_port: expected another port than that of HTTP")
     apache = fleet["apache"]

@@ -154,11 +154,6 @@ def balanced(projects, hosts):
         if not project["domains"]:
             text = "expected a list of domain names, by which the balancer knows the project"
             yield name, "domains", text
-        if project["web"]["tls"]:
-            text = (
-                "expected none, since the role balancer does not speak TLS; with something in front"
-            )
-            yield name, "web:tls", f"{text} that does, say https: true and trusted_proxies"
 
 
 BETWEEN_PROJECTS = (users, numbers, databases, domains, fronts, programs)

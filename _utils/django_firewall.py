@@ -51,7 +51,10 @@ def configuration(fleet, host, hosts, config):
         ports += [fleet[front]["tls_port"] for front in sorted(fronts) if encrypted]
         rules.append(_rule("front door", ports, fleet["balancers"]))
     if config["haproxy"]:
-        rules.append(_rule("balancer", [config["haproxy"]["port"]], []))
+        balancer = config["haproxy"]
+        encrypted = any(project["tls"] for project in balancer["projects"])
+        ports = [balancer["port"], *([balancer["tls_port"]] if encrypted else [])]
+        rules.append(_rule("balancer", ports, []))
     runners = having("app", "worker")
     servers = [
         ("PostgreSQL", [config["postgresql"]["port"]] if config["postgresql"] else []),

@@ -304,7 +304,8 @@ def _web(given, front, fleet, app):
     web["server"] = django_server_apache.front(given)
     https = web["https"]
     web["https"] = bool(web["tls"]) if https is None else https
-    web["tls"] = web["tls"] or {}
+    # A balancer has the certificates, and the hosts behind it speak HTTP to it.
+    web["tls"] = {} if fleet["balancers"] else web["tls"] or {}
     web["cache"] = web["cache"] or {}
     longest = LONG if web["websocket"] or not app["timeout"] else app["timeout"]
     web["read_timeout"] = web["read_timeout"] or longest + 5

@@ -2,6 +2,7 @@
 
 CONFIG = "/etc/haproxy/haproxy.cfg"
 SERVICE = "haproxy"
+CERTIFICATES = "/etc/haproxy/tls"  # links to the pillar's files, named as HAProxy looks for them
 
 
 def configuration(fleet, hosts, projects):
@@ -15,22 +16,26 @@ def configuration(fleet, hosts, projects):
     projects
         Resolved projects by name.
 
-    Returns ``port``, ``connections`` and ``projects``, a list of dict with ``name``; ``names`` and
-    ``suffixes``: a request belongs to the project that has its Host among the names, or one that
-    ends in a suffix; ``host``, ``path``, ``status`` and ``scheme`` of the question for a member's
-    health; ``trusted`` (networks), ``timeout`` (s) and ``members`` (dicts of ``name, address``).
+    Returns ``port``, ``tls_port``, ``connections`` and ``projects``, a list of dict with ``name``;
+    ``names`` and ``suffixes``: a request belongs to the project that has its Host among the names,
+    or one that ends in a suffix; ``host``, ``path``, ``status`` and ``scheme`` of the question for
+    a member's health; ``trusted`` (networks), ``timeout`` (s), ``members`` (dicts of ``name,
+    address``) and ``tls``: empty, or ``certificate`` and ``key`` (files of the pillar), ``link`` (a
+    link to the first; with ``.key`` to the other), ``server_names``, ``redirect`` and ``hsts`` (s,
+    0 for none).
     """
     return {
         "port": fleet["haproxy"]["port"],
+        "tls_port": fleet["haproxy"]["tls_port"],
         "connections": fleet["haproxy"]["connections"],
         "projects": [
-            _project(project, fleet["projects"][name]["web"]["trusted_proxies"], hosts)
+            _project(project, fleet["projects"][name]["web"], hosts)
             for name, project in sorted(projects.items())
         ],
     }
 
 
-def _project(project, trusted, hosts):
+def _project(project, given, hosts):
     web, health = project["web"], project["health"]
     known = project["allowed_hosts"]
     waits = [web["read_timeout"]]
@@ -44,13 +49,34 @@ def _project(project, trusted, hosts):
         "path": health["path"],
         "status": ",".join(map(str, health["status"])),
         "scheme": "https" if web["https"] else "http",
-        "trusted": list(trusted),
+        "trusted": list(given["trusted_proxies"]),
+        "tls": _tls(project, given),
         "timeout": max(waits) + 5,
         "members": [
             {"name": name, "address": f"{_bracket(host['address'])}:{web['port']}"}
             for name, host in hosts.items()
             if "web" in host["roles"]
         ],
+    }
+
+
+def _tls(project, given):
+    """How a project is served by HTTPS (dict), empty where it is not."""
+    tls = given["tls"]
+    if not tls:
+        return {}
+    own = "strict-transport-security" in (header.lower() for header in given["headers"])
+    return {
+        "certificate": tls["certificate"],
+        "key": tls["key"],
+        "link": f"{CERTIFICATES}/{project['name']}.pem",
+        "server_names": [
+            word
+            for name in project["allowed_hosts"]
+            for word in ([f"*{name}", name[1:]] if name.startswith(".") else [name])
+        ],
+        "redirect": tls["redirect"],
+        "hsts": 0 if own else tls["hsts"],
     }
 
 

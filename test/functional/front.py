@@ -193,17 +193,29 @@ class Site:
             stream.sendall(text)
             return stream.makefile("rb").readline().decode().strip()
 
-    def ask_securely(self, server_name, host):
+    def ask_securely(self, server_name, host, context=None):
         """The whole answer over TLS."""
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with self._secured(server_name, context) as stream:
+            request = f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+            stream.sendall(request.encode())
+            return stream.makefile("rb").read()
+
+    def certificate(self, server_name):
+        """The certificate (bytes, DER) that is shown for a name."""
+        with self._secured(server_name) as stream:
+            return stream.getpeercert(True)
+
+    @contextlib.contextmanager
+    def _secured(self, server_name, context=None):
+        """A connection with TLS, whoever signed the certificate."""
+        if context is None:
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         with (
             socket.create_connection(("127.0.0.1", self.tls_port), 10) as plain,
             context.wrap_socket(plain, server_hostname=server_name) as stream,
         ):
-            request = f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
-            stream.sendall(request.encode())
-            return stream.makefile("rb").read()
+            yield stream
 
 
 def write_below(root, folder, files, moves):

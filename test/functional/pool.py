@@ -62,9 +62,10 @@ class Page(http.server.BaseHTTPRequestHandler):
 class Pool:
     """HAProxy, the hosts behind it (``hosts`` by name) and the formula's functions (``call``)."""
 
-    def __init__(self, opts, root, pillar, hosts, port):
+    def __init__(self, opts, root, pillar, hosts):
         self._opts, self._root, self._pillar = opts, root, pillar
-        self.hosts, self.port = hosts, port
+        self.hosts = hosts
+        self.port, self.tls_port = pillar["haproxy"]["port"], pillar["haproxy"]["tls_port"]
         self.config = root / "haproxy.cfg"
         self._process = None
 
@@ -80,6 +81,20 @@ class Pool:
         text = text.replace(
             "/run/haproxy/admin.sock user root group root", f"{self._root}/admin.sock"
         )
+        names = django_server_haproxy.CERTIFICATES, "/etc/haproxy/certificates.list"
+        for path in names:
+            text = text.replace(path, f"{self._root}{path}")
+        for chunk in rendering.low:
+            if chunk["fun"] == "symlink":
+                link = self._root / chunk["name"].lstrip("/")
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.unlink(missing_ok=True)
+                link.symlink_to(chunk["target"])
+            if chunk["name"] == names[1]:
+                path = self._root / names[1].lstrip("/")
+                path.write_text(
+                    rendering.content(chunk).replace(names[0], f"{self._root}{names[0]}")
+                )
         self.config.write_text(OF_A_HOST.sub("", text))
 
     def start(self):
@@ -117,9 +132,12 @@ class Pool:
             return django_haproxy.servers().get("shop", {})
         return {}
 
-    def ask(self, path="/", host="shop.test", **headers):
+    def ask(self, path="/", host="shop.test", source="127.0.0.1", **headers):
         """An answer through HAProxy."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        where = (source, 0)
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.port, timeout=20, source_address=where
+        )
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request("GET", path, headers={"Host": host, **names})
         answer = connection.getresponse()
@@ -137,7 +155,7 @@ class Pool:
 @contextlib.contextmanager
 def balancing(opts, root, monkeypatch, **changes):
     """A pool that runs; ``changes`` are keys of the project."""
-    port, inside = free_port(), free_port()
+    inside = free_port()
     for module, name, path in (
         (django_haproxy, "SOCKET", root / "admin.sock"),
         (django_drained, "PATH", root / "drained.json"),
@@ -150,7 +168,7 @@ def balancing(opts, root, monkeypatch, **changes):
     project |= {"cache": secret, "secrets": {"SECRET_KEY": "y" * 50}, "health": {"path": "/up/"}}
     pillar = {
         "nginx": {"port": inside},
-        "haproxy": {"port": port},
+        "haproxy": {"port": free_port(), "tls_port": free_port()},
         "hosts": {
             "lb1": {"address": "127.0.0.5", "roles": ["balancer", "database", "cache"]},
             **{name: {"address": each, "roles": ["app", "web"]} for name, each in WEB.items()},
@@ -158,7 +176,7 @@ def balancing(opts, root, monkeypatch, **changes):
         "projects": {"shop": {**project, **changes}},
     }
     hosts = {name: Host(name, address, inside) for name, address in WEB.items()}
-    pool = Pool(opts, root, pillar, hosts, port)
+    pool = Pool(opts, root, pillar, hosts)
     for host in hosts.values():
         threading.Thread(target=host.serve_forever, daemon=True).start()
     try:

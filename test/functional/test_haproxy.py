@@ -1,10 +1,13 @@
 """A real HAProxy with the rendered configuration: who is in its pool, and who is not."""
 
 import concurrent.futures
+import ssl
+import threading
 
 import django_drained
 import django_haproxy
 import pytest
+from front import Site, certificate
 from pool import balancing
 from salt.exceptions import CommandExecutionError
 
@@ -143,3 +146,75 @@ def test_a_haproxy_that_is_away_is_told(pool):
         pool.call["django.drain"]("web1")
     assert pool.call["django.keep_drained"](test=True)["changes"] == {}
     assert "does not answer" in pool.call["django.status"]()["shop"]["problem"]
+
+
+# TLS
+
+
+@pytest.fixture
+def secure(minion_opts, tmp_path, monkeypatch):
+    """A pool whose project has a certificate."""
+    web = {"tls": {**certificate(tmp_path), "hsts": "365d"}, "trusted_proxies": ["127.0.0.9"]}
+    with balancing(minion_opts, tmp_path, monkeypatch, web=web) as pool:
+        pool.site = Site(tmp_path, pool.port, pool.tls_port)
+        yield pool
+
+
+def seen(pool):
+    """The headers that the hosts behind have seen last."""
+    return next(host.asked.pop() for host in pool.hosts.values() if host.asked)
+
+
+def test_https_ends_at_the_balancer(secure):
+    said = secure.site.ask_securely("shop.test", "shop.test")
+    assert b"HTTP/1.1 200 " in said
+    assert b"strict-transport-security: max-age=31536000" in said.lower()
+    assert seen(secure)["X-Forwarded-Proto"] == "https"
+
+
+def test_http_is_sent_to_https(secure):
+    answer = secure.ask("/cart?item=1", X_Forwarded_Proto="https")
+    where = f"https://shop.test:{secure.tls_port}/cart?item=1"
+    assert (answer.status, answer.getheader("Location")) == (308, where)
+    assert answer.getheader("Strict-Transport-Security") is None
+    assert secure.ask(host="evil.test").status == 421
+    assert not any(host.asked for host in secure.hosts.values())
+
+
+def test_a_proxy_in_front_may_have_ended_https_itself(secure):
+    assert secure.ask(source="127.0.0.9", X_Forwarded_Proto="https").status == 200
+    assert seen(secure)["X-Forwarded-Proto"] == "https"
+    assert secure.ask(source="127.0.0.9", X_Forwarded_Proto="http").status == 308
+
+
+def test_certificates_are_shown_by_name(secure):
+    assert b" 421 " in secure.site.ask_securely("shop.test", "evil.test")
+    with pytest.raises(ssl.SSLError):
+        secure.site.ask_securely("evil.test", "evil.test")
+
+
+def test_old_versions_of_tls_are_refused(secure):
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.raises(ssl.SSLError):
+        secure.site.ask_securely("shop.test", "shop.test", context)
+
+
+def test_another_certificate_is_taken_without_a_dropped_request(secure, tmp_path, visitors):
+    def visit():
+        answers = []
+        while not over.is_set():
+            answers.append(secure.site.ask_securely("shop.test", "shop.test"))
+        return answers
+
+    over, before = threading.Event(), secure.site.certificate("shop.test")
+    visiting = [visitors.submit(visit) for _ in range(4)]
+    certificate(tmp_path)
+    secure.reload()
+    over.set()
+    answers = [answer for each in visiting for answer in each.result()]
+    assert answers and all(b"HTTP/1.1 200 " in answer for answer in answers)
+    after = secure.site.certificate("shop.test")
+    assert before != after == ssl.PEM_cert_to_DER_cert((tmp_path / "tls.pem").read_text())

@@ -489,6 +489,36 @@ def test_a_media_server_has_nfs_alone(minion_opts):
     assert owned == {"/srv/media/shop/media": (900, "www-data", "2750")}
 
 
+def test_a_balancer_has_the_certificates_and_no_secret_of_them(minion_opts, system):
+    password = {"password": "x" * 20}
+    project = {"source": {"path": "/srv/src"}, "database": password, "cache": password}
+    project.update(secrets={"SECRET_KEY": "y" * 50}, domains=["shop.example.org"])
+    tls = {"certificate": "/etc/ssl/shop.pem", "key": "/etc/ssl/private/shop.key", "hsts": "1d"}
+    pillar = {
+        "hosts": {
+            "host1": {"address": "10.0.0.11", "roles": ["balancer"]},
+            "host2": {"address": "10.0.0.12", "roles": ["app", "web", "database", "cache"]},
+        },
+        "projects": {"shop": {**project, "web": {"tls": tls}}},
+    }
+    balancer = Rendering(minion_opts, grains(system), {"django": pillar})
+    assert balancer.errors == []
+    links = {chunk["name"]: chunk["target"] for chunk in balancer.low if chunk["fun"] == "symlink"}
+    assert links == {
+        "/etc/haproxy/tls/shop.pem": "/etc/ssl/shop.pem",
+        "/etc/haproxy/tls/shop.pem.key": "/etc/ssl/private/shop.key",
+    }
+    files = balancer.files()
+    assert (
+        files["/etc/haproxy/certificates.list"].splitlines()[1]
+        == "/etc/haproxy/tls/shop.pem shop.example.org"
+    )
+    assert "strict-sni alpn h2,http/1.1" in files["/etc/haproxy/haproxy.cfg"]
+    behind = Rendering(minion_opts, grains(system, id="host2"), {"django": pillar}).files()
+    assert "ssl_certificate" not in behind["/etc/nginx/django.d/shop.conf"]
+    assert "default https;" in behind["/etc/nginx/django.d/shop.conf"]
+
+
 def test_the_top_file_names_a_state_that_is_there():
     top = salt.utils.yaml.safe_load((ROOT / "salt/top.sls").read_text())
     assert top == {"base": {"*": ["django"]}}

@@ -27,6 +27,7 @@ def test_members_names_and_health_come_from_the_pillar(resolve):
     config = resolve(fleet(web=web, health={"path": "/up/", "status": [200, 204]}), id="lb1")
     assert config["haproxy"] == {
         "port": 80,
+        "tls_port": 443,
         "connections": 8192,
         "projects": [
             {
@@ -38,6 +39,7 @@ def test_members_names_and_health_come_from_the_pillar(resolve):
                 "status": "200,204",
                 "scheme": "https",
                 "trusted": ["192.0.2.1"],
+                "tls": {},
                 "timeout": 95,
                 "members": [
                     {"name": "web1", "address": "10.0.0.11:80"},
@@ -81,13 +83,42 @@ def test_address_of_the_site_is_that_of_the_balancer(resolve):
     assert member["address"] == "10.0.0.11:8000"
 
 
+def test_certificates_are_the_balancers(resolve):
+    tls = {"certificate": "/etc/ssl/shop.pem", "key": "/etc/ssl/private/shop.key", "hsts": "30d"}
+    django = {**fleet(web={"tls": tls}), "haproxy": {"tls_port": 8443}}
+    (project,) = resolve(django, id="lb1")["haproxy"]["projects"]
+    assert project["tls"] == {
+        "certificate": "/etc/ssl/shop.pem",
+        "key": "/etc/ssl/private/shop.key",
+        "link": "/etc/haproxy/tls/shop.pem",
+        "server_names": ["shop.example.org", "*.shop.example.net", "shop.example.net"],
+        "redirect": True,
+        "hsts": 30 * 86400,
+    }
+    assert project["scheme"] == "https"
+    rules = resolve(django, id="lb1")["firewall"]["rules"]
+    assert {"for": "balancer", "protocol": "tcp", "ports": [80, 8443], "from": []} in rules
+    behind = resolve(django, id="web1")
+    assert behind["projects"]["shop"]["web"]["tls"] == {}
+    assert behind["projects"]["shop"]["web"]["https"] is True
+    assert behind["projects"]["shop"]["url"] == "https://shop.example.org:8443"
+    assert [rule["ports"] for rule in behind["firewall"]["rules"]] == [[22], [80]]
+
+
+def test_a_header_of_the_pillar_is_not_written_over(resolve):
+    tls = {"certificate": "/etc/ssl/shop.pem", "key": "/etc/ssl/private/shop.key", "hsts": "30d"}
+    web = {"tls": tls, "headers": {"strict-transport-security": "max-age=1"}}
+    (project,) = resolve(fleet(web=web), id="lb1")["haproxy"]["projects"]
+    assert project["tls"]["hsts"] == 0
+
+
 @pytest.mark.parametrize(
     ("django", "told"),
     [
         (fleet(domains=[]), "shop:domains: expected a list of domain names, by which the balancer"),
         (
-            fleet(web={"tls": {"certificate": "/etc/ssl/c", "key": "/etc/ssl/k"}}),
-            "shop:web:tls: expected none, since the role balancer does not speak TLS",
+            {**fleet(), "haproxy": {"port": 443}},
+            "django:haproxy:tls_port: expected another port than that of HTTP",
         ),
         (
             {

@@ -10,6 +10,50 @@ include:
 {%- if django.haproxy %}
   - django.host
 
+{%- set secure = django.haproxy.projects | selectattr('tls') | list %}
+{%- if secure %}
+
+certificates of the balancer can be used:
+  django.certificates_usable:
+    - require:
+      - pkg: packages are installed
+
+links to certificates have a directory:
+  file.directory:
+    - name: /etc/haproxy/tls
+    - clean: True
+    - exclude_pat: E@^({{ secure | map(attribute='name') | join('|') }})\.pem(\.key)?$
+    - user: root
+    - group: root
+    - mode: '0700'
+    - require:
+      - pkg: packages are installed
+
+HAProxy knows certificates by name:
+  file.managed:
+    - name: /etc/haproxy/certificates.list
+    - source: salt://django/balancer/files/etc/haproxy/certificates.list.j2
+    - template: jinja
+    - user: root
+    - group: root
+    - mode: '0644'
+    - require:
+      - django: certificates of the balancer can be used
+
+{%- for project in secure %}
+
+"{{ project.name }}: HAProxy finds its certificate":
+  file.symlink:
+    - names:
+      - {{ project.tls.link }}: [{target: '{{ project.tls.certificate }}'}]
+      - {{ project.tls.link }}.key: [{target: '{{ project.tls.key }}'}]
+    - force: True
+    - require:
+      - django: certificates of the balancer can be used
+      - file: links to certificates have a directory
+{%- endfor %}
+{%- endif %}
+
 HAProxy is configured:
   file.managed:
     - name: /etc/haproxy/haproxy.cfg
@@ -21,15 +65,35 @@ HAProxy is configured:
     - check_cmd: haproxy -c -q -f
     - require:
       - pkg: packages are installed
+{%- if secure %}
+      - file: HAProxy knows certificates by name
+{%- for project in secure %}
+      - file: "{{ project.name }}: HAProxy finds its certificate"
+{%- endfor %}
+{%- endif %}
 
 HAProxy runs:
   django.service_running:
     - name: haproxy
     - enable: True
     - reload: True
-    - follows: [/etc/haproxy/haproxy.cfg]
+    - follows:
+      - /etc/haproxy/haproxy.cfg
+{%- if secure %}
+      - /etc/haproxy/certificates.list
+{%- for project in secure %}
+      - {{ project.tls.link }}
+      - {{ project.tls.link }}.key
+{%- endfor %}
+{%- endif %}
     - watch:
       - file: HAProxy is configured
+{%- if secure %}
+      - file: HAProxy knows certificates by name
+{%- for project in secure %}
+      - file: "{{ project.name }}: HAProxy finds its certificate"
+{%- endfor %}
+{%- endif %}
 
 drained hosts stay out of the pool:
   django.drained_kept:
