@@ -193,9 +193,9 @@ class Site:
             stream.sendall(text)
             return stream.makefile("rb").readline().decode().strip()
 
-    def ask_securely(self, server_name, host, context=None):
+    def ask_securely(self, server_name, host):
         """The whole answer over TLS."""
-        with self._secured(server_name, context) as stream:
+        with self._secured(server_name) as stream:
             request = f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
             stream.sendall(request.encode())
             return stream.makefile("rb").read()
@@ -206,11 +206,10 @@ class Site:
             return stream.getpeercert(True)
 
     @contextlib.contextmanager
-    def _secured(self, server_name, context=None):
+    def _secured(self, server_name):
         """A connection with TLS, whoever signed the certificate."""
-        if context is None:
-            context = ssl.create_default_context()
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         with (
             socket.create_connection(("127.0.0.1", self.tls_port), 10) as plain,
             context.wrap_socket(plain, server_hostname=server_name) as stream,

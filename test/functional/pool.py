@@ -14,11 +14,11 @@ import django_haproxy
 import django_lock
 import django_server_haproxy
 import django_service
-from front import free_port
+from front import free_port, write_below
 from rendering import Rendering, grains
 
 HAPROXY = "/usr/sbin/haproxy"
-CONFIG = django_server_haproxy.CONFIG
+FOLDER = "/etc/haproxy"
 WEB = {"web1": "127.0.0.2", "web2": "127.0.0.3"}
 # What a HAProxy on the builder does without.
 OF_A_HOST = re.compile(r"^    (chroot|user|group|log|daemon).*\n", re.MULTILINE)
@@ -46,7 +46,7 @@ class Page(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         is_health = self.path == "/up/"
         if not is_health:
-            self.server.asked.append(dict(self.headers.items()))
+            self.server.asked.append(self.headers)
         if self.path.startswith("/slow/"):
             time.sleep(float(self.path.removeprefix("/slow/")))
         body = self.server.name.encode()
@@ -66,7 +66,7 @@ class Pool:
         self._opts, self._root, self._pillar = opts, root, pillar
         self.hosts = hosts
         self.port, self.tls_port = pillar["haproxy"]["port"], pillar["haproxy"]["tls_port"]
-        self.config = root / "haproxy.cfg"
+        self.config = root / "etc/haproxy/haproxy.cfg"
         self._process = None
 
     def rendering(self):
@@ -74,28 +74,21 @@ class Pool:
         return Rendering(self._opts, grains(id="lb1"), {"django": self._pillar})
 
     def write(self):
-        """Bring the file to what the state tree says."""
+        """Bring HAProxy's files and links to what the state tree says."""
         rendering = self.rendering()
-        text = rendering.files()[CONFIG]
         self.call = rendering.modules
-        text = text.replace(
-            "/run/haproxy/admin.sock user root group root", f"{self._root}/admin.sock"
-        )
-        names = django_server_haproxy.CERTIFICATES, "/etc/haproxy/certificates.list"
-        for path in names:
-            text = text.replace(path, f"{self._root}{path}")
-        for chunk in rendering.low:
-            if chunk["fun"] == "symlink":
-                link = self._root / chunk["name"].lstrip("/")
-                link.parent.mkdir(parents=True, exist_ok=True)
-                link.unlink(missing_ok=True)
-                link.symlink_to(chunk["target"])
-            if chunk["name"] == names[1]:
-                path = self._root / names[1].lstrip("/")
-                path.write_text(
-                    rendering.content(chunk).replace(names[0], f"{self._root}{names[0]}")
-                )
-        self.config.write_text(OF_A_HOST.sub("", text))
+        links = [chunk for chunk in rendering.low if chunk["fun"] == "symlink"]
+        for chunk in links:
+            link = self._root / chunk["name"].lstrip("/")
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.unlink(missing_ok=True)
+            link.symlink_to(chunk["target"])
+        moves = [
+            (FOLDER, f"{self._root}{FOLDER}"),
+            ("/run/haproxy/admin.sock user root group root", f"{self._root}/admin.sock"),
+        ]
+        write_below(self._root, FOLDER, rendering.files(), moves)
+        self.config.write_text(OF_A_HOST.sub("", self.config.read_text()))
 
     def start(self):
         """Start HAProxy and wait until both hosts are known to be well."""
@@ -178,7 +171,7 @@ def balancing(opts, root, monkeypatch, **changes):
     hosts = {name: Host(name, address, inside) for name, address in WEB.items()}
     pool = Pool(opts, root, pillar, hosts)
     for host in hosts.values():
-        threading.Thread(target=host.serve_forever, daemon=True).start()
+        threading.Thread(target=host.serve_forever, args=[0.05], daemon=True).start()
     try:
         pool.write()
         monkeypatch.setattr(django_server_haproxy, "CONFIG", str(pool.config))

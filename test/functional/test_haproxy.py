@@ -193,15 +193,6 @@ def test_certificates_are_shown_by_name(secure):
         secure.site.ask_securely("evil.test", "evil.test")
 
 
-def test_old_versions_of_tls_are_refused(secure):
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    context.set_ciphers("ALL:@SECLEVEL=0")
-    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
-    with pytest.raises(ssl.SSLError):
-        secure.site.ask_securely("shop.test", "shop.test", context)
-
-
 def test_another_certificate_is_taken_without_a_dropped_request(secure, tmp_path, visitors):
     def visit():
         answers = []

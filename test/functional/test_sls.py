@@ -514,6 +514,7 @@ def test_a_balancer_has_the_certificates_and_no_secret_of_them(minion_opts, syst
         == "/etc/haproxy/tls/shop.pem shop.example.org"
     )
     assert "strict-sni alpn h2,http/1.1" in files["/etc/haproxy/haproxy.cfg"]
+    assert "ssl-min-ver TLSv1.2 no-tls-tickets" in files["/etc/haproxy/haproxy.cfg"]
     behind = Rendering(minion_opts, grains(system, id="host2"), {"django": pillar}).files()
     assert "ssl_certificate" not in behind["/etc/nginx/django.d/shop.conf"]
     assert "default https;" in behind["/etc/nginx/django.d/shop.conf"]
