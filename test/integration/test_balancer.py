@@ -3,6 +3,8 @@ A balancer before two hosts that serve, the data on the first of them: releases 
 after the other while visitors ask, and a host that is lost is missed for a moment only.
 """
 
+import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -16,7 +18,7 @@ from .crowd import Crowd
 from .fleet import DOMAIN, at_once, pillar
 from .guestbook import INDEX, change, develop
 from .machines import ensure
-from .server import Server, put_checkout
+from .server import Browser, Server, put_checkout, wait_for
 
 pytestmark = [
     pytest.mark.timeout(1200),
@@ -24,7 +26,8 @@ pytestmark = [
         "several servers",
         "balancer (HAProxy)",
         "a release of two hosts one after the other drops no request, nor does a host that is "
-        "drained; a lost host is left out within seconds; web hosts let in the balancer alone",
+        "drained; a lost host is left out within seconds; web hosts let in the balancer alone; "
+        "HTTPS ends at the balancer, another certificate is a reload",
         on=["Debian 12"],
     ),
 ]
@@ -32,6 +35,12 @@ pytestmark = [
 BALANCER, FIRST, SECOND = "int-lb", "int-lb-web1", "int-lb-web2"
 REQUESTS = 3_000
 DRAIN_REQUESTS = 500
+ENDPOINTS = "env: {DJANGO_TEST_ENDPOINTS: '1'}"
+TLS = "web: {tls: {certificate: /etc/ssl/shop.pem, key: /etc/ssl/private/shop.key, hsts: 30d}}"
+CERTIFICATE = (
+    "umask 077; openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=%s"
+    " -keyout /etc/ssl/private/shop.key -out /etc/ssl/shop.pem"
+)
 LEISURE = 4
 ROLES = {
     BALANCER: "[balancer]",
@@ -60,7 +69,7 @@ def fleet():
     for name in ROLES:
         found[name] = Server(boot(name, image=image))
     try:
-        text = pillar(found, ROLES, "env: {DJANGO_TEST_ENDPOINTS: '1'}")
+        text = pillar(found, ROLES, ENDPOINTS)
         for name, server in found.items():
             put_checkout(server.host)
             if name != BALANCER:
@@ -194,3 +203,45 @@ def test_lost_host_is_left_out(fleet):
 def test_host_that_is_back_serves_again(fleet):
     fleet[SECOND].host.power_on()
     assert_both_serve(fleet)
+
+
+def shown(host):
+    """The certificate that a host shows for the site."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        socket.create_connection((host.address, 443), 10) as plain,
+        context.wrap_socket(plain, server_hostname=DOMAIN) as stream,
+    ):
+        return stream.getpeercert(True)
+
+
+def test_https_ends_at_the_balancer(fleet):
+    balancer = fleet[BALANCER]
+    for server in fleet.values():
+        server.pillar(pillar(fleet, ROLES, ENDPOINTS, TLS))
+    refused = balancer.apply(check=False)
+    assert refused.failed[0] == "certificates of the balancer can be used"
+    assert ask(fleet).status_code == 200
+    balancer.run(CERTIFICATE % DOMAIN)
+    at_once(lambda server: server.apply(), fleet.values())
+    answer = Browser(balancer.host, DOMAIN, "https").get("/whoami/")
+    assert answer.json()["is_secure"] and answer.json()["forwarded_for"] != balancer.host.address
+    assert answer.headers["Strict-Transport-Security"] == "max-age=2592000"
+    plain = requests.get(
+        f"http://{balancer.host.address}/whoami/?a=1",
+        headers={"Host": DOMAIN},
+        allow_redirects=False,
+        timeout=10,
+    )
+    assert (plain.status_code, plain.headers["Location"]) == (
+        308,
+        f"https://{DOMAIN}/whoami/?a=1",
+    )
+    before = shown(balancer.host)
+    balancer.run(CERTIFICATE % DOMAIN)
+    outcome = balancer.apply()
+    assert outcome.changed == ["HAProxy runs"], outcome.told()
+    assert "KEY" not in outcome.output
+    wait_for(lambda: shown(balancer.host) != before)
+    at_once(lambda server: server.assert_settled(), fleet.values())

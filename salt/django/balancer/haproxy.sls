@@ -27,7 +27,7 @@ links to certificates have a directory:
     - group: root
     - mode: '0700'
     - require:
-      - pkg: packages are installed
+      - django: certificates of the balancer can be used
 
 HAProxy knows certificates by name:
   file.managed:
