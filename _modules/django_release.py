@@ -13,6 +13,7 @@ import django_health
 import django_hold
 import django_operations
 import django_pool
+import django_pull_note
 import django_rollback
 import django_step_pages
 import django_timers
@@ -327,7 +328,8 @@ def status(project=None):
     What really runs: for each project (or one) the live release and instance, its processes with
     their states, whether it answers its health check, and its timers with the result of their last
     run: when it ``started`` and ``ended``, its ``exit_status`` and whether it ``failed``. What is
-    in the way of an answer, such as a process manager that is away, is told as ``problem``.
+    in the way of an answer, such as a process manager that is away, is told as ``problem``. Of a
+    server that fetches its own pillar, ``last pull`` tells how that went, and how long ago.
 
     A balancer tells the ``pool`` of each project: by host the ``state`` that HAProxy gives it,
     whether it is ``drained`` and ``since`` when, and how many ``requests`` are on their way to it,
@@ -349,6 +351,8 @@ def status(project=None):
     for name, pool in _pools(public["haproxy"]).items():
         if name in found:
             found[name].update(pool)
+    if public["pull"] and not project:
+        found["last pull"] = django_pull_note.last()
     return found
 
 

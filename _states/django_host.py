@@ -203,6 +203,20 @@ def drained_kept(name):
 
 
 @django_states.of_words
+def pull_configured(name):
+    """
+    The command ``django-pull`` knows what the pillar says in ``pull``: which repositories to fetch,
+    and who must have signed what is applied.
+
+    .. code-block:: yaml
+
+        what to pull is known:
+          django.pull_configured: []
+    """
+    return _apply(name, "django.configure_pull")
+
+
+@django_states.of_words
 def firewall_active(name):
     """
     The rules of nftables are those of the pillar's ``firewall`` and of the host's roles, now and

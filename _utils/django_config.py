@@ -29,6 +29,7 @@ import django_memory
 import django_mistakes
 import django_project
 import django_project_broker
+import django_pull
 import django_queue
 import django_schema
 import django_server_apache
@@ -108,6 +109,7 @@ def resolve(pillar, facts, parameters):
     projects = fleet["projects"]
     errors += django_checks.pillar(fleet, hosts, host)
     errors += django_checks.system(projects, system)
+    errors += django_pull.problems(fleet["pull"], host["init"])
     if errors:
         errors += _mistakes_beside(errors, given, facts, parameters)
         return _nothing(host, errors)
@@ -184,6 +186,8 @@ def public(config):
     like a secret's, and credentials in URLs.
     """
     config = copy.deepcopy(config)
+    for source in config["pull"].get("sources", {}).values():
+        source["deploy_key"] = source["deploy_key"] and django_schema.MASK
     for project in config["projects"].values():
         for spec in project["secret_specs"].values():
             if "value" in spec:
@@ -228,6 +232,7 @@ def _nothing(host, errors):
         "packages": [],
         "paths": dict(PATHS),
         "firewall": {},
+        "pull": {},
         "supervisord": {},
         "postgresql": {},
         "mariadb": {},
@@ -371,6 +376,7 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
         "packages": [],
         "paths": dict(PATHS),
         "firewall": {},
+        "pull": {},
         "supervisord": {},
         "postgresql": {},
         "mariadb": {},
@@ -415,6 +421,7 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
         }
     config["warnings"] += django_memory.doubts(config, held)
     config["firewall"] = django_firewall.configuration(fleet, host, hosts, config)
+    config["pull"] = django_pull.configuration(fleet["pull"])
     config["packages"] = _packages(config, fleet, system)
     tiers = {
         "django.valid": True,
@@ -431,6 +438,7 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
         "django.web.apache": config["apache"],
         "django.balancer.haproxy": config["haproxy"],
         "django.host.firewall": config["firewall"],
+        "django.host.pull": True,
         "django.app.departed": True,
     }
     config["tiers"] = [name for name, present in tiers.items() if present]
@@ -441,6 +449,7 @@ def _packages(config, fleet, system):
     """All Debian packages that this host needs, sorted."""
     names = system["packages"]
     packages = {*names["base"], *fleet["packages"]}
+    packages |= django_pull.packages(config["pull"], names, config["host"]["init"])
     for server in (
         "firewall",
         "nginx",

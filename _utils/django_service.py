@@ -52,9 +52,14 @@ def is_configured_by_us(path):
         return False
 
 
+def unit(name):
+    """systemd's name of a service, or of a timer, which says so itself."""
+    return name if name.endswith(".timer") else f"{name}.service"
+
+
 def is_masked(name):
     """Whether somebody has forbidden systemd to start a service."""
-    return booted() and os.path.realpath(UNITS / f"{name}.service") == os.devnull
+    return booted() and os.path.realpath(UNITS / unit(name)) == os.devnull
 
 
 def act(name, verb):
@@ -111,7 +116,7 @@ def unread(name, paths):
 
 def _seconds_since_start(name):
     argv = ["systemctl", "show", "--property=ExecMainStartTimestampMonotonic", "--value"]
-    said = run([*argv, f"{name}.service"], env=_ENVIRONMENT, timeout=TIMEOUT).stdout.strip()
+    said = run([*argv, unit(name)], env=_ENVIRONMENT, timeout=TIMEOUT).stdout.strip()
     return time.monotonic() - int(said) / 1e6 if int(said or 0) else float("inf")
 
 
@@ -131,17 +136,17 @@ def _seconds_since_boot():
 
 
 def _look_at_unit(name):
-    argv = ["systemctl", "show", f"--property={','.join(_PROPERTIES)}", f"{name}.service"]
+    argv = ["systemctl", "show", f"--property={','.join(_PROPERTIES)}", unit(name)]
     lines = run(argv, env=_ENVIRONMENT, timeout=TIMEOUT).stdout.splitlines()
     found = dict(line.split("=", 1) for line in lines if "=" in line)
     running = found.get("ActiveState") in _RUNNING
     # Such a link may lead nowhere, which a glob of its name would leave out.
-    linked = any(os.path.islink(folder / f"{name}.service") for folder in UNITS.glob("*.wants"))
+    linked = any(os.path.islink(folder / unit(name)) for folder in UNITS.glob("*.wants"))
     if found.get("LoadState") not in (None, "not-found"):
         # A unit that runs without its file has no state but its links.
         enabled = found["UnitFileState"] in _ENABLED if found.get("UnitFileState") else linked
         return {"there": True, "running": running, "enabled": enabled}
-    if running or linked or (REMEMBERED / f"{name}.service.dsh-also").exists():
+    if running or linked or (REMEMBERED / f"{unit(name)}.dsh-also").exists():
         return {"there": False, "running": running or linked, "enabled": linked}
     return {"there": False, "running": None, "enabled": None}
 
@@ -161,11 +166,12 @@ def _look_at_script(name):
 def _commands(name, verb):
     """The command lines (list of lists) that carry out ``verb``."""
     if booted():
-        unit = f"{name}.service"
+        # A timer's service is read with it.
+        units = dict.fromkeys((unit(name), f"{name.removesuffix('.timer')}.service"))
         # It takes longer than the rest; systemctl itself does it after enable and disable.
-        stale = verb in ("start", "restart") and _is_stale(unit)
+        stale = verb in ("start", "restart") and any(map(_is_stale, units))
         fresh = [["systemctl", "daemon-reload"]] if stale else []
-        return [*fresh, ["systemctl", verb, "--quiet", unit]]
+        return [*fresh, ["systemctl", verb, "--quiet", unit(name)]]
     if verb == "enable":
         # "defaults" does nothing while there are links, and "enable" fails where some are missing.
         return [["update-rc.d", "-f", name, "remove"], ["update-rc.d", name, "defaults"]]
@@ -182,7 +188,7 @@ def _is_stale(unit):
 
 def _last_words(name, since):
     """What a service and systemd have said of it since a moment (seconds since the epoch)."""
-    argv = ["journalctl", f"--unit={name}.service", "--lines=15", "--no-pager", "--output=cat"]
+    argv = ["journalctl", f"--unit={unit(name)}", "--lines=15", "--no-pager", "--output=cat"]
     argv += ["--quiet", f"--since=@{since:.3f}"]
     try:
         return tail(run(argv, env=_ENVIRONMENT, timeout=60, check=False).stdout)

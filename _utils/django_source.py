@@ -114,11 +114,11 @@ class _Git:
             with git_environment(source, deploy_key) as env:
                 listing = run(argv, env=env, timeout=GIT_TIMEOUT).stdout
         except CommandError as error:
-            raise SourceError(f"cannot reach the git repository: {_masked(error)}") from None
+            raise SourceError(f"cannot reach the git repository: {masked(error)}") from None
         commit = pick_reference(listing, rev)
         if commit is None:
             raise SourceError(
-                f"{_masked(source['location'])} has no branch or tag {rev!r}; "
+                f"{masked(source['location'])} has no branch or tag {rev!r}; "
                 "a commit must be given with all its 40 digits"
             )
         return commit
@@ -131,7 +131,7 @@ class _Git:
                 _update_mirror(mirror, source["location"], wanted, env)
                 _check_out(mirror, source, wanted, destination, env)
         except CommandError as error:
-            raise SourceError(f"git: {_masked(error)}") from None
+            raise SourceError(f"git: {masked(error)}") from None
 
 
 def _update_mirror(mirror, location, wanted, env):
@@ -211,14 +211,13 @@ class _Archive:
             if not location.startswith("/"):
                 package.unlink()
             raise SourceError(
-                f"source:hash: expected sha256:{wanted}, "
-                f"but {_masked(location)} has sha256:{actual}"
+                f"source:hash: expected sha256:{wanted}, but {masked(location)} has sha256:{actual}"
             )
         unpacked = destination.with_name(".unpacked")
         try:
             django_archive.unpack(package, unpacked)
         except django_archive.ArchiveError as error:
-            raise SourceError(f"cannot unpack {_masked(location)}: {error}") from None
+            raise SourceError(f"cannot unpack {masked(location)}: {error}") from None
         django_archive.without_only_folder(unpacked, destination)
         for old in pathlib.Path(cache).glob("archive-*"):
             if old != package:
@@ -238,7 +237,7 @@ class _Pypi:
 _KINDS = {"git": _Git, "path": _Path, "archive": _Archive, "pypi": _Pypi}
 
 
-def _masked(text):
+def masked(text):
     """Without the password of an URL such as https://user:token@host/."""
     return re.sub(r"(://[^/\s:@]*:)[^/\s@]+@", r"\1***@", str(text))
 
@@ -295,5 +294,5 @@ def _download(url, destination):
             shutil.copyfileobj(answer, stream, 1 << 20)
     except (OSError, urllib.error.URLError) as error:
         temporary.unlink(missing_ok=True)
-        raise SourceError(f"cannot download {_masked(url)}: {error}") from None
+        raise SourceError(f"cannot download {masked(url)}: {error}") from None
     os.replace(temporary, destination)

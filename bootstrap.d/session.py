@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 
-DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, REFUSED, BUSY, INTERRUPTED = 0, 1, 2, 75, 130
 LOCK = 9  # the descriptor by which the shell part holds the lock
 SCRATCH = pathlib.Path("/run/django-formula")
 ROLES = ("masterless", "master", "minion")
@@ -23,9 +23,17 @@ NOISY = ("salt.pillar", "salt.template", "salt.utils.templates", "salt.renderers
 class Refused(Exception):
     """Nothing was applied. ``problems`` is a list of sentences for the operator."""
 
+    status = REFUSED
+
     def __init__(self, *problems):
         super().__init__("\n".join(problems))
         self.problems = list(problems)
+
+
+class Busy(Refused):
+    """Nothing was applied, since another run is under way."""
+
+    status = BUSY
 
 
 def main(options, run):
@@ -45,7 +53,7 @@ def main(options, run):
     except Refused as refusal:
         said = [f"bootstrap: {problem}" for problem in refusal.problems]
         tell(screen, ["", *said, f"Nothing was applied. Log: {options.log}"])
-        return REFUSED
+        return refusal.status
     except KeyboardInterrupt:
         tell(screen, ["", "bootstrap: stopped. Run it again to go on from here."])
         return INTERRUPTED

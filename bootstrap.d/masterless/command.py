@@ -25,10 +25,8 @@ def run(options, screen):
     registered = registration.Registration(
         options.repository, registration.managed_by(), options.salt_call
     )
-    pillar = options.pillar or known_pillar(options.repository)
-    installed = registration.PILLAR / "site.sls"
-    folder = session.scratch() / "pillar"
-    registration.candidate(folder, pillar)
+    pillar = options.pillar or known_pillar(options.repository, registered)
+    folder = candidate(pillar)
     shown = progress.Progress(screen, screen.isatty(), options.detail, test)
     try:
         with Engine(registered, folder, test) as salt:
@@ -42,7 +40,7 @@ def run(options, screen):
             if problems:
                 raise Refused(*problems)
             if not test:
-                for path in [*registered.write(), *registration.install(pillar)]:
+                for path in put(registered, pillar):
                     shown.line(f"Written: {path}")
                 if registered.managed:
                     shown.line(
@@ -55,7 +53,7 @@ def run(options, screen):
             finally:
                 shown.stop()
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(session.scratch() / "pillar", ignore_errors=True)
     groups = report.summary(results)
     if groups.failed:
         tell(screen, report.failures(groups, options.log))
@@ -65,15 +63,37 @@ def run(options, screen):
         return DONE
     answers = {name: patient_answer(config, name) for name in report.served(config)}
     took = time.time() - options.since
-    said = report.conclusion(groups, config, answers, took, registered.command, str(installed))
+    place = pillar if pillar.is_dir() else registration.PILLAR / "site.sls"
+    said = report.conclusion(groups, config, answers, took, registered.command, str(place))
     tell(screen, ["", *said])
     return DONE if all(well for well, _ in answers.values()) else FAILED
 
 
-def known_pillar(repository):
-    """The registered pillar, or on a first run the example's."""
+def known_pillar(repository, registered):
+    """The registered pillar, a file or a folder, or on a first run the example's."""
     installed = registration.PILLAR / "site.sls"
+    folder = registered.pillar_folder()
+    if folder != registration.PILLAR:
+        return folder
     return installed if installed.exists() else repository / EXAMPLE
+
+
+def candidate(pillar):
+    """The folder to try a pillar in: its own, or for a file one that is as it will be then."""
+    if pillar.is_dir():
+        return pillar
+    folder = session.scratch() / "pillar"
+    registration.candidate(folder, pillar)
+    return folder
+
+
+def put(registered, pillar):
+    """Make it this server's formula and pillar; returns the paths of files that changed."""
+    if pillar.is_dir():
+        written = registered.write(pillar)
+        return written if pillar == registration.PILLAR else [*written, *registration.set_aside()]
+    # First the file: the configuration then leads to one that is there.
+    return [*registration.install(pillar), *registered.write(registration.PILLAR)]
 
 
 def patient_answer(config, name):

@@ -2,9 +2,10 @@
 
 import logging
 import pathlib
+import re
 import tempfile
 
-from session import Refused
+from session import Busy, Refused
 
 from . import syntax
 
@@ -66,11 +67,11 @@ class Engine:
         """
         pillar = self.caller.sminion.opts["pillar"]
         if pillar.get("_errors"):
-            text = pathlib.Path(title).read_text(encoding="utf-8", errors="replace")
-            place = syntax.place(text)
-            where = f"; {place}" if place else ""
             raise Refused(
-                *(f"{title}: {rendering_error(error)}{where}" for error in pillar["_errors"])
+                *(
+                    f"{title}: {rendering_error(error)}{where(title, error)}"
+                    for error in pillar["_errors"]
+                )
             )
         told = self.call("django.validate")
         if not told["valid"]:
@@ -92,8 +93,27 @@ class Engine:
             return answer
         problems = answer if isinstance(answer, list) else [str(answer)]
         if any("is running as PID" in str(line) for line in problems):
-            raise Refused("another Salt run is under way on this server: wait for its end")
+            raise Busy("another Salt run is under way on this server: wait for its end")
         raise Refused(*(rendering_error(line) for line in problems))
+
+
+def where(pillar, error):
+    """
+    Where the file that an error of Salt's is about is not YAML (str), or nothing where that is not
+    known.
+
+    pillar
+        Path of the pillar, a file or a folder.
+    """
+    path = pathlib.Path(pillar)
+    if path.is_dir():
+        named = re.search(r"SLS '([\w./-]+)'", str(error))
+        below = named.group(1).replace(".", "/") if named else "top"
+        path = next(
+            (path / f for f in (f"{below}.sls", f"{below}/init.sls") if (path / f).is_file()), None
+        )
+    place = path and syntax.place(path.read_text(encoding="utf-8", errors="replace"))
+    return f"; {place}" if place else ""
 
 
 def rendering_error(error):

@@ -355,6 +355,8 @@ def test_secret_keys_are_exactly_these(schema):
     assert found == {
         "python:index_url",
         "python:extra_index_urls",
+        "pull:pillar:deploy_key",
+        "pull:formula:deploy_key",
         f"{project}:source:deploy_key",
         f"{project}:secrets",
         f"{project}:database:password",
