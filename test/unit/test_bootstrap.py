@@ -212,6 +212,42 @@ def test_a_pillar_is_installed_once_and_readable_by_root_only(tmp_path, pillar_f
     assert yaml.safe_load(names[1].read_text()) == {"base": {"*": ["site"]}}
 
 
+def test_a_folder_is_a_pillar_where_it_is(tmp_path, pillar_folder, monkeypatch):
+    """And the file that was one gets another name: who changed it would wonder."""
+    (tmp_path / "mine.sls").write_text("django: {}\n")
+    (tmp_path / "pulled").mkdir()
+    monkeypatch.setattr(registration, "SALT", tmp_path / "salt")
+    registered = registration.Registration(tmp_path, None)
+    command.put(registered, tmp_path / "mine.sls")
+    assert command.known_pillar(tmp_path, registered) == pillar_folder / "site.sls"
+    changed = command.put(registered, tmp_path / "pulled")
+    assert changed == [str(registered.file), str(pillar_folder / "site.before")]
+    assert command.known_pillar(tmp_path, registered) == tmp_path / "pulled"
+    assert command.candidate(tmp_path / "pulled") == tmp_path / "pulled"
+    options = yaml.safe_load(registered.file.read_text())
+    assert options["pillar_roots"] == {"base": [str(tmp_path / "pulled")]}
+    command.put(registered, tmp_path / "mine.sls")
+    assert command.known_pillar(tmp_path, registered) == pillar_folder / "site.sls"
+
+
+def test_the_registered_folder_may_be_given_by_its_name(tmp_path, pillar_folder, monkeypatch):
+    (tmp_path / "mine.sls").write_text("django: {}\n")
+    monkeypatch.setattr(registration, "SALT", tmp_path / "salt")
+    registered = registration.Registration(tmp_path, None)
+    command.put(registered, tmp_path / "mine.sls")
+    assert command.put(registered, pillar_folder) == []
+    assert (pillar_folder / "site.sls").exists()
+
+
+def test_a_mistake_in_a_folder_is_told_with_its_line(tmp_path):
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets/init.sls").write_text("a: b: c\n")
+    error = "Rendering SLS 'secrets' failed. Please see master log for details."
+    assert engine.where(tmp_path, error).startswith("; line 1, column 5")
+    assert engine.where(tmp_path, "Rendering SLS 'nowhere' failed") == ""
+    assert engine.where(tmp_path / "secrets/init.sls", error).startswith("; line 1, column 5")
+
+
 def test_a_candidate_keeps_the_other_files_of_the_registered_pillar(tmp_path, pillar_folder):
     pillar_folder.mkdir()
     (pillar_folder / "top.sls").write_text("base: {'*': [site, secrets]}\n")

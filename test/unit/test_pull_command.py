@@ -1,0 +1,246 @@
+"""The command django-pull: what is applied, what stays in force, what is told of it."""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from pillars import ROOT
+from test_django_pull_source import Repository, git
+
+sys.path.insert(0, str(ROOT / "bootstrap.d"))
+
+import django_pull_note
+from masterless import pull
+
+# Stands in for ./bootstrap: what it was asked for goes to a file, and the pillar says how it ends.
+BOOTSTRAP = """\
+#!/bin/sh
+echo "$@" >>"$(dirname "$0")/../asked"
+word=$(cat "$2/top.sls" 2>/dev/null)
+case $word in
+    mistake) echo "bootstrap: the pillar: django:projects: expected a map"; exit 2 ;;
+    failure) echo "Failed: 1 step, 3 not run because of that, 9 well."; exit 1 ;;
+    busy) [ -e "$2/over" ] || { touch "$2/over"; exit 75; } ;;
+    long) touch "$2/begun"; sleep 60 & trap 'kill $!; exit 130' TERM; wait ;;
+esac
+echo "Done in 1 s: 5 of 60 steps changed something."
+"""
+
+
+class Place:
+    """A server with a formula whose ``bootstrap`` only notes what it is asked for."""
+
+    def __init__(self, folder):
+        self.folder, self.repository = folder, Repository(folder)
+        (folder / "formula").mkdir()
+        (folder / "formula/bootstrap").write_text(BOOTSTRAP)
+        (folder / "formula/bootstrap").chmod(0o755)
+        self.source = {"git": str(self.repository.folder), "rev": "main", "rewind": False}
+        self.source.update(deploy_key=None, known_hosts=[], signed_by=[], folders=[])
+        self.hook = None
+
+    def configure(self):
+        told = {"sources": {"pillar": self.source}, "on_failure": self.hook}
+        told["repository"] = str(self.folder / "formula")
+        django_pull_note.SETTINGS.write_text(json.dumps(told))
+
+    def __call__(self, *words):
+        """Pull; the exit status."""
+        self.configure()
+        return pull.main(list(words))
+
+    def asked(self):
+        """What the pillars said that ``bootstrap`` was asked to apply since this was asked."""
+        path = self.folder / "asked"
+        lines = path.read_text().splitlines() if path.exists() else []
+        path.unlink(missing_ok=True)
+        found = []
+        for line in lines:
+            quiet, _, pillar = line.partition(" ")
+            assert quiet == "--quiet"
+            commit = os.path.basename(pillar)
+            found.append(git(self.repository.folder, "show", f"{commit}:top.sls") if pillar else "")
+        return found
+
+    def in_force(self):
+        return json.loads(pull.IN_FORCE.read_text())["pillar"]["commit"]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    for name in ("SETTINGS", "FOLDER", "NOTE", "LOG"):
+        path = tmp_path / "host" / getattr(django_pull_note, name).name
+        monkeypatch.setattr(django_pull_note, name, path)
+    monkeypatch.setattr(pull, "IN_FORCE", django_pull_note.FOLDER / "in-force.json")
+    monkeypatch.setattr(pull, "LOCK", tmp_path / "lock")
+    monkeypatch.setattr(pull, "PAUSE", 0.01)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    (tmp_path / "host").mkdir()
+    return Place(tmp_path)
+
+
+def told():
+    return django_pull_note.last(path=django_pull_note.NOTE)
+
+
+def test_what_is_new_is_applied_and_so_is_what_is_not(place, capsys):
+    """A server stays what it is to be, though nothing was pushed."""
+    commit = place.repository.commit("one")
+    assert place() == 0
+    assert place() == 0
+    assert place.asked() == ["one", "one"]
+    assert place.in_force() == commit
+    last = told()
+    assert (last["failed"], last["pillar"]) == (False, f"{commit[:12]} of main")
+    assert last["result"] == "Done in 1 s: 5 of 60 steps changed something."
+    assert capsys.readouterr().out.count(f"pillar: {commit[:12]} of main\n") == 1
+
+
+def test_what_cannot_be_fetched_leaves_what_is_in_force(place, capsys):
+    commit = place.repository.commit("one")
+    place()
+    place.source["git"] += "-away"
+    assert place() == 1
+    assert place.asked() == ["one", "one"], "it is applied again"
+    last = told()
+    assert last["failed"] and last["failures"] == 1 and last["pillar"].startswith(commit[:12])
+    assert "pillar: cannot be fetched" in last["problems"][0]
+    assert "with problems: Done" in last["result"]
+    assert "django-pull: pillar: cannot be fetched" in capsys.readouterr().out
+
+
+def test_the_first_pull_may_fail(place):
+    """What ``bootstrap`` was given by hand is in force."""
+    assert place() == 1
+    assert place.asked() == [""]
+    assert "pillar" not in told()
+
+
+def test_a_pillar_with_a_mistake_is_refused_and_the_next_pull_mends_it(place):
+    commit = place.repository.commit("one")
+    place()
+    bad = place.repository.commit("mistake")
+    assert place() == 1
+    assert place.asked() == ["one", "mistake", "one"]
+    assert place.in_force() == commit
+    (problem,) = told()["problems"]
+    assert problem.startswith(f"pillar {bad[:12]} was refused:\nbootstrap: the pillar: django:")
+    place.repository.commit("two")
+    assert place() == 0
+    assert (place.asked(), told()["failed"]) == (["two"], False)
+
+
+def test_a_step_that_fails_is_told_and_the_pillar_is_in_force(place):
+    """As after ``salt-call state.apply``: some of it is done already."""
+    commit = place.repository.commit("failure")
+    assert place() == 1
+    assert place.in_force() == commit
+    assert told()["problems"] == ["Failed: 1 step, 3 not run because of that, 9 well."]
+
+
+def test_what_is_not_signed_leaves_what_is_in_force(place):
+    signed = place.repository.commit("one", by="ada")
+    place.source["signed_by"] = [place.repository.public("ada")]
+    assert place() == 0
+    assert "signed by SHA256:" in told()["pillar"]
+    place.repository.commit("two", by="eve")
+    assert place() == 1
+    assert place.asked() == ["one", "one"]
+    assert place.in_force() == signed
+    assert "none of the keys in django:pull:pillar:signed_by" in told()["problems"][0]
+
+
+def test_what_went_back_is_taken_when_an_operator_says_so(place):
+    place.repository.commit("one")
+    place.repository.commit("two")
+    place()
+    git(place.repository.folder, "reset", "-q", "--hard", "HEAD~")
+    assert place() == 1
+    assert place("--rewind") == 0
+    assert place() == 0
+    assert place.asked() == ["two", "two", "one", "one"]
+
+
+def test_a_run_that_is_under_way_is_waited_for(place):
+    place.repository.commit("busy")
+    assert place() == 0
+    assert place.asked() == ["busy", "busy"]
+
+
+def test_one_pull_at_a_time(place, capsys):
+    place.repository.commit("one")
+    with open(pull.LOCK, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert place() == 2
+    assert place.asked() == []
+    assert "another pull is under way" in capsys.readouterr().err
+
+
+def test_failures_are_told_to_a_command(place, tmp_path):
+    said = tmp_path / "said"
+    place.hook = ["sh", "-c", f'{{ echo "$DJANGO_PULL_FAILURES"; cat; }} >{said}']
+    place.repository.commit("one")
+    place()
+    assert not said.exists()
+    place.source["git"] += "-away"
+    place()
+    place()
+    assert said.read_text().startswith("2\npillar: cannot be fetched")
+
+
+def test_a_command_that_fails_is_told(place, capsys):
+    place.hook = ["false"]
+    assert place() == 1
+    assert "django-pull: on_failure: " in capsys.readouterr().out
+
+
+def test_the_log_has_what_was_told_and_is_root_s(place):
+    place.repository.commit("mistake")
+    place()
+    assert "expected a map" in django_pull_note.LOG.read_text()
+    assert django_pull_note.LOG.stat().st_mode & 0o777 == 0o600
+    assert django_pull_note.NOTE.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("text", ["", "{", None])
+def test_a_server_that_does_not_pull_says_so(place, capsys, text):
+    if text is not None:
+        django_pull_note.SETTINGS.write_text(text)
+    assert pull.main([]) == 2
+    assert "says nothing of pulls" in capsys.readouterr().err
+
+
+def test_it_ends_when_it_is_told_to_and_says_so(place, tmp_path):
+    """As by systemctl stop, or when the server goes down; what it has started ends first."""
+    commit = place.repository.commit("long")
+    place.configure()
+    program = tmp_path / "program.py"
+    names = {
+        name: str(getattr(django_pull_note, name)) for name in ("SETTINGS", "FOLDER", "NOTE", "LOG")
+    }
+    program.write_text(
+        f"import pathlib, sys\nsys.path[:0] = {[str(ROOT / 'bootstrap.d'), str(ROOT / '_utils')]}\n"
+        "import django_pull_note\n"
+        f"for name, path in {names}.items():\n"
+        "    setattr(django_pull_note, name, pathlib.Path(path))\n"
+        "from masterless import pull\n"
+        f"pull.LOCK = pathlib.Path({str(pull.LOCK)!r})\n"
+        "sys.exit(pull.main([]))\n"
+    )
+    process = subprocess.Popen([sys.executable, "-I", "-S", str(program)])
+    begun = django_pull_note.FOLDER / "pillar" / commit / "begun"
+    deadline = time.monotonic() + 30
+    while not begun.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    killer = threading.Timer(40, process.kill)
+    killer.start()
+    process.terminate()
+    assert process.wait() == 1
+    killer.cancel()
+    assert told()["result"] == "broken off"
