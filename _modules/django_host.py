@@ -219,7 +219,8 @@ def stop_departed(test=False):
     """
     End programs and timers of projects that this host had and the pillar does not name for it any
     more. Their data stays: releases, uploads, secrets, database and cache. What has no data, a
-    Memcached or a Varnish that no project asks for, ends too, as does a firewall that left.
+    Memcached or a Varnish that no project asks for, ends too, as does a firewall that left, and the
+    timer of a host that is not to fetch its pillar any more.
 
     CLI Example:
 
@@ -250,6 +251,12 @@ def stop_departed(test=False):
             changes[name] = changed
     for service in django_departed.services(config):
         changes[service] = _steer(service, {"running": False, "enabled": False}, test)["changes"]
+    if not config["pull"] or __opts__.get("file_client") != "local":
+        try:
+            ended = django_departed.end_pulls(test)
+        except (django_service.ServiceError, CommandError, OSError) as error:
+            raise CommandExecutionError(f"django-pull: {error}") from None
+        changes.update({"django-pull": {"removed": ended}} if ended else {})
     if not names:
         return {"changes": changes, "comment": "Every project of this host is in its pillar."}
     comment = f"Not in the pillar of this host, so only their data is kept: {', '.join(names)}."

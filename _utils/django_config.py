@@ -438,7 +438,7 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
         "django.web.apache": config["apache"],
         "django.balancer.haproxy": config["haproxy"],
         "django.host.firewall": config["firewall"],
-        "django.host.pull": True,
+        "django.host.pull": config["pull"],
         "django.app.departed": True,
     }
     config["tiers"] = [name for name, present in tiers.items() if present]

@@ -1,7 +1,7 @@
 """
 Projects that this host had and the pillar does not name any more: their programs and timers end,
 their data stays. Servers that keep nothing of worth end, too, once no project asks for them, and so
-does the firewall.
+do the firewall and the timer by which a host fetches its pillar.
 """
 
 import pathlib
@@ -9,6 +9,7 @@ import time
 
 import django_firewall
 import django_process
+import django_pull_note
 import django_server_haproxy
 import django_server_nfs
 import django_service
@@ -17,6 +18,14 @@ CRON = pathlib.Path("/etc/cron.d")
 LEAVE_SECONDS = 10
 STOP_SECONDS = 10  # of a program that does not run
 CACHES = ("memcached", "varnish")
+PULL_TIMER = "django-pull.timer"
+PULL_FILES = (
+    f"/etc/systemd/system/{PULL_TIMER}",
+    "/etc/systemd/system/django-pull.service",
+    "/etc/cron.d/django-pull",
+    "/etc/logrotate.d/django-pull",
+    "/usr/local/bin/django-pull",
+)
 
 
 def services(config):
@@ -40,6 +49,23 @@ def services(config):
             found.add(server.SERVICE)
     looked = {name: django_service.look(name) for name in sorted(found - wanted)}
     return [name for name, seen in looked.items() if seen["running"] or seen["enabled"]]
+
+
+def end_pulls(test=False):
+    """
+    End the timer by which this host fetches its pillar, and take away what belongs to it. A pull
+    that is under way, of which this may be a part, goes on. Returns the paths (list of str).
+    """
+    paths = [path for path in PULL_FILES if django_service.is_configured_by_us(path)]
+    settings = django_pull_note.SETTINGS
+    found = [*paths, *([str(settings)] if settings.exists() else [])]
+    if not test:
+        if PULL_FILES[0] in paths and django_service.booted():
+            for verb in ("stop", "disable"):
+                django_service.act(PULL_TIMER, verb)
+        for path in found:
+            pathlib.Path(path).unlink()
+    return found
 
 
 def find(root, known):

@@ -5,7 +5,6 @@ A commit may be applied if one of the given SSH keys has signed it, or the tag t
 it builds on the one that was applied last. Both are seen before a file of it is laid down.
 """
 
-import contextlib
 import hashlib
 import os
 import pathlib
@@ -226,39 +225,48 @@ class Source:
             )
 
     def _lay_down(self, commit):
-        """A folder (path) with the files of a commit, whole or not there."""
+        """A folder (path) with the files of a commit, as they are in it."""
         folders = self.settings.get("folders") or []
         named = hashlib.sha256("\n".join(folders).encode()).hexdigest()[:6] if folders else ""
         final = self.folder / "-".join(filter(None, (commit, named)))
-        if final.is_dir():
-            return final
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with contextlib.ExitStack() as stack:
-            tree, new = (
-                pathlib.Path(
-                    stack.enter_context(
-                        tempfile.TemporaryDirectory(
-                            prefix="new-", dir=self.folder, ignore_cleanup_errors=True
-                        )
-                    )
-                )
-                for _ in range(2)
-            )
+        new = pathlib.Path(tempfile.mkdtemp(prefix="new-", dir=self.folder))
+        try:
+            tree = new / "tree"
+            tree.mkdir(mode=0o700)
             env = {"PATH": os.environ.get("PATH", os.defpath), "GIT_INDEX_FILE": f"{new}/index"}
             words = [f"--work-tree={tree}", "checkout", "--quiet", "--force", commit, "--", "."]
             try:
                 self._git(*words, env=env, timeout=GIT_TIMEOUT)
             except CommandError as error:
                 raise SourceError(f"cannot be laid down: {masked(error)}") from None
-            if folders:
-                merged = new / "merged"
-                for folder in reversed(folders):
-                    part = tree / folder
-                    if not part.is_dir():
-                        raise Refused(f"{self.name} ({short(commit)}) has no folder {folder}")
-                    shutil.copytree(part, merged, symlinks=True, dirs_exist_ok=True)
-                os.rename(merged, final)
-            else:
-                os.rename(tree, final)
-                tree.mkdir()  # for the context's end
+            whole = self._merged(tree, folders, new, commit) if folders else tree
+            if not _has_all(whole, final):
+                shutil.rmtree(final, ignore_errors=True)
+                os.rename(whole, final)
+        finally:
+            shutil.rmtree(new)
         return final
+
+    def _merged(self, tree, folders, new, commit):
+        merged = new / "merged"
+        merged.mkdir(mode=0o700)
+        for folder in reversed(folders):
+            if not (tree / folder).is_dir():
+                raise Refused(f"{self.name} ({short(commit)}) has no folder {folder}")
+            shutil.copytree(tree / folder, merged, symlinks=True, dirs_exist_ok=True)
+        return merged
+
+
+def _has_all(tree, folder):
+    """Whether a folder has all that a tree has, just so; what else it has does not matter."""
+    return all(
+        _content(path) == _content(folder / path.relative_to(tree)) for path in tree.rglob("*")
+    )
+
+
+def _content(path):
+    """What a file says, where a link leads, or what else a path is."""
+    if path.is_symlink():
+        return os.readlink(path)
+    return path.read_bytes() if path.is_file() else path.is_dir()

@@ -179,7 +179,7 @@ class Pull:
     def _conclude(self, status, said):
         failed = bool(self.problems)
         if failed and status == DONE:
-            status, said = FAILED, f"with problems: {said}"
+            status, said = FAILED, f"Apart from that: {said}"
         self.failures = self.failures + 1 if failed else 0
         for problem in self.problems:
             self._say(f"django-pull: {problem}", syslog.LOG_ERR)

@@ -22,7 +22,6 @@ def test_a_small_pillar_gives_a_whole_server(resolve_project):
         "django.process.supervisord",
         "django.app.project",
         "django.web.nginx",
-        "django.host.pull",
         "django.app.departed",
     ]
     assert config["host"]["roles"] == ["app", "web", "worker", "database", "cache"]

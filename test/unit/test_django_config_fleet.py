@@ -20,7 +20,6 @@ def test_fleet_each_host_gets_its_tiers_and_neighbours(resolve):
         "django.process.supervisord",
         "django.app.project",
         "django.web.nginx",
-        "django.host.pull",
         "django.app.departed",
     ]
     assert database["tiers"] == [
@@ -28,7 +27,6 @@ def test_fleet_each_host_gets_its_tiers_and_neighbours(resolve):
         "django.host",
         "django.database.postgresql",
         "django.cache.redis",
-        "django.host.pull",
         "django.app.departed",
     ]
     assert web["projects"]["shop"]["databases"]["default"]["host"] == "10.0.0.21"

@@ -24,7 +24,7 @@ def resolve_pull(resolve):
 def test_without_the_key_nothing_is_pulled(resolve):
     config = resolve({"projects": SHOP})
     assert config["pull"] == {}
-    assert "django.host.pull" in config["tiers"], "which takes a timer away that there was"
+    assert "django.host.pull" not in config["tiers"]
     assert "git" not in config["packages"]
 
 

@@ -188,6 +188,22 @@ def test_folders_are_roots_of_which_the_first_counts(repository, source):
         source(folders=["test", "common"]).pull({})
 
 
+def test_what_was_changed_by_hand_is_put_back(repository, source):
+    repository.commit("one")
+    repository.commit("more", file="shop/init.sls")
+    found = source().pull({})
+    pathlib.Path(found["folder"], "top.sls").write_text("changed")
+    pathlib.Path(found["folder"], "shop/init.sls").unlink()
+    assert source().pull(found) == found
+    assert (text_of(found), text_of(found, "shop/init.sls")) == ("one", "more")
+
+
+def test_a_repository_without_a_file_is_one(repository, source):
+    git(repository.folder, "commit", "-q", "--allow-empty", "-m", "nothing")
+    with pytest.raises(SourceError, match="cannot be laid down"):
+        source().pull({})
+
+
 def test_only_what_is_needed_is_kept(repository, source):
     repository.commit("one")
     first = source().pull({})

@@ -111,7 +111,7 @@ def test_what_cannot_be_fetched_leaves_what_is_in_force(place, capsys):
     last = told()
     assert last["failed"] and last["failures"] == 1 and last["pillar"].startswith(commit[:12])
     assert "pillar: cannot be fetched" in last["problems"][0]
-    assert "with problems: Done" in last["result"]
+    assert "Apart from that: Done" in last["result"]
     assert "django-pull: pillar: cannot be fetched" in capsys.readouterr().out
 
 

@@ -1,6 +1,6 @@
 # Leaves behind the command django-pull, which fetches the pillar, the formula or both from git and applies
-# them, and a timer that calls it (a cron's, where systemd does not run the host). A server without
-# django:pull, or with a master that gives it its pillar, is left with neither.
+# them, and a timer that calls it (a cron's, where systemd does not run the host); nothing of it where a
+# master gives the pillar. django.app.departed takes it away again.
 {%- set django = salt['django.config']() %}
 {%- set systemd = django.host.init == 'systemd' %}
 
@@ -62,27 +62,4 @@ pulls are made:
 {%- endif %}
     - {{ 'watch' if systemd else 'require' }}:
       - file: pulls have a timer
-{%- elif django.valid %}
-{%- if systemd %}
-
-no pulls are made:
-  django.service_dead:
-    - name: django-pull.timer
-    - enable: False
-    - configured: /etc/systemd/system/django-pull.timer
-    - require:
-      - django: the pillar is valid
-{%- endif %}
-
-no pulls have a timer:
-  file.absent:
-    - names:
-      - /etc/systemd/system/django-pull.timer
-      - /etc/systemd/system/django-pull.service
-      - /etc/cron.d/django-pull
-      - /etc/django-formula/pull.json
-      - /etc/logrotate.d/django-pull
-      - /usr/local/bin/django-pull
-    - require:
-      - django: {{ 'no pulls are made' if systemd else 'the pillar is valid' }}
 {%- endif %}
