@@ -58,11 +58,10 @@ def main(arguments):
         "--splay", type=int, default=0, metavar="SECONDS", help="wait so long at most, by chance"
     )
     options = parser.parse_args(arguments)
-    try:
-        settings = json.loads(django_pull_note.SETTINGS.read_text(encoding="utf-8"))
-    except PermissionError:
+    if os.geteuid():
         return _refuse("must run as root")
-    except (OSError, ValueError):
+    settings = _settings()
+    if not settings:
         return _refuse("this server's pillar says nothing of pulls (django:pull)")
     with open(LOCK, "a", encoding="utf-8") as lock:
         try:
@@ -70,7 +69,15 @@ def main(arguments):
         except BlockingIOError:
             return _refuse("another pull is under way on this server: wait for its end")
         time.sleep(random.uniform(0, options.splay))  # noqa: S311 - nobody is to be kept from guessing
-        return Pull(settings, options.rewind).run()
+        status = Pull(settings, options.rewind).run()
+        told = _settings()
+        # What was applied may say that something else is to be pulled, such as a newer formula.
+        return Pull(told).run() if status == DONE and told and told != settings else status
+
+
+def _settings():
+    """What the pillar in force says of pulls (dict), empty where it says nothing."""
+    return django_layout.read_json(django_pull_note.SETTINGS)
 
 
 def _refuse(why):

@@ -22,8 +22,8 @@ pytestmark = [
     pytest.mark.proves(
         "several servers",
         "servers that fetch their own pillar",
-        "three that deploy one release at once migrate once and drop no request; what is not signed, "
-        "went back or has a mistake leaves what is in force",
+        "three that deploy one release at once migrate once and drop no request; what is not "
+        "signed, went back or has a mistake leaves what is in force",
         on=["Debian 12"],
     ),
 ]
@@ -200,14 +200,12 @@ def test_a_formula_is_pulled_by_its_tag(fleet):
     first = origin.put_formula()
     fleet.more = f"    formula: {{git: '{origin.url('formula')}', rev: v1}}\n"
     fleet.push()
-    pull(server)
     assert pull(server)["formula"] == f"{first[:12]} of v1"
     place = server.call("config.get", "django_formula")
     assert place == f"/var/lib/django-formula/pull/formula/{first}"
     origin.commit("formula", {"bootstrap": "#!/bin/sh\necho no >&2\nexit 2\n"}, tag="v2")
     fleet.more = fleet.more.replace("v1", "v2")
     fleet.push()
-    pull(server)
     (problem,) = pull(server, check=False)["problems"]
     assert "formula" in problem and "was refused:\nno" in problem
     assert server.call("config.get", "django_formula") == place

@@ -26,6 +26,7 @@ word=$(cat "$2/top.sls" 2>/dev/null)
 case $word in
     mistake) echo "bootstrap: the pillar: django:projects: expected a map"; exit 2 ;;
     failure) echo "Failed: 1 step, 3 not run because of that, 9 well."; exit 1 ;;
+    again) cp "$(dirname "$0")/../next" "$(dirname "$0")/../host/pull.json" ;;
     busy) [ -e "$2/over" ] || { touch "$2/over"; exit 75; } ;;
     long) touch "$2/begun"; sleep 60 & trap 'kill $!; exit 130' TERM; wait ;;
 esac
@@ -81,6 +82,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setattr(pull, "LOCK", tmp_path / "lock")
     monkeypatch.setattr(pull, "PAUSE", 0.01)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     (tmp_path / "host").mkdir()
     return Place(tmp_path)
 
@@ -208,6 +210,19 @@ def test_the_log_has_what_was_told_and_is_root_s(place):
     assert django_pull_note.NOTE.stat().st_mode & 0o777 == 0o600
 
 
+def test_what_is_to_be_pulled_after_it_was_said_is_pulled_at_once(place):
+    place.repository.commit("again")
+    git(place.repository.folder, "branch", "other")
+    place.source["rev"] = "other"
+    place.configure()
+    settings = django_pull_note.SETTINGS.read_text()
+    (place.folder / "next").write_text(settings)
+    place.source["rev"] = "main"
+    assert place() == 0
+    assert told()["pillar"].endswith(" of other")
+    assert place.asked() == ["again", "again"]
+
+
 @pytest.mark.parametrize("text", ["", "{", None])
 def test_a_server_that_does_not_pull_says_so(place, capsys, text):
     if text is not None:
@@ -216,6 +231,7 @@ def test_a_server_that_does_not_pull_says_so(place, capsys, text):
     assert "says nothing of pulls" in capsys.readouterr().err
 
 
+@pytest.mark.needs_root
 def test_it_ends_when_it_is_told_to_and_says_so(place, tmp_path):
     """As by systemctl stop, or when the server goes down; what it has started ends first."""
     commit = place.repository.commit("long")
