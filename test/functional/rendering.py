@@ -31,9 +31,12 @@ def grains(system="Debian-12", init="systemd", cores=2, memory=4096, **more):
 
 
 class Rendering:
-    """The state tree, rendered: ``low`` (list of dict), ``errors``, ``modules`` and ``states``."""
+    """
+    The state tree, rendered: ``low`` (list of dict), ``errors``, ``modules`` and ``states``, for a
+    host without a master, or for one that has one.
+    """
 
-    def __init__(self, opts, grains, pillar, sls="django"):
+    def __init__(self, opts, grains, pillar, sls="django", has_master=False):
         opts = copy.deepcopy(opts)
         opts["grains"] = grains
         # Not closed: its modules and their file client serve the templates later.
@@ -41,6 +44,10 @@ class Rendering:
         state = highstate.state
         self.modules, self._opts = state.functions, state.opts
         self.states = state.states
+        if has_master:
+            # Whose files are here all the same: what reads them has done so by then.
+            self.modules["django.config"]()
+            state.opts["file_client"] = "remote"
         self.high, self.errors = highstate.render_highstate({"base": [sls]})
         self.low = []
         if not self.errors:

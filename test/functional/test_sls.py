@@ -60,6 +60,10 @@ PILLARS = {
     },
     "full": {
         "firewall": {"ssh": {"from": ["192.0.2.0/24"]}, "allow": [{"port": 9100}]},
+        "pull": {
+            "interval": "10m",
+            "pillar": {"git": "git@git.example.org:pillar.git", "deploy_key": CANARY},
+        },
         "nginx": {"settings": {"keepalive_timeout": "30s", "worker_priority": -2}},
         "python": {"index_url": f"https://user:{CANARY}@packages.example.org/simple/"},
         "postgresql": {
@@ -273,6 +277,30 @@ def test_services_follow_the_init_system(rendering, init):
     assert ("/etc/systemd/system/supervisor.service" in named) == (init == "systemd")
     assert ("/etc/init.d/supervisor" in named) == (init != "systemd")
     assert ("redis-server@shop" if init == "systemd" else "redis-server-shop") in running
+
+
+def test_pulls_have_a_timer_of_systemd_or_of_cron(minion_opts, init):
+    rendering = Rendering(minion_opts, grains(init=init), {"django": PILLARS["full"]})
+    files = rendering.files()
+    timer = files.get("/etc/systemd/system/django-pull.timer", "")
+    cron = files.get("/etc/cron.d/django-pull", "")
+    started = next(chunk for chunk in rendering.low if chunk["__id__"] == "pulls are made")
+    if init == "systemd":
+        assert "\nOnUnitInactiveSec=600\nRandomizedDelaySec=300\n" in timer and not cron
+        assert "/etc/systemd/system/django-pull.service" in files
+        assert started["name"] == "django-pull.timer"
+    else:
+        assert "\n*/10 * * * * root /usr/local/bin/django-pull --splay 300\n" in cron
+        assert not timer and started["name"] == "cron"
+
+
+def test_a_server_with_a_master_pulls_nothing(minion_opts):
+    opts = {**minion_opts, "file_client": "local", "django_formula": "/srv/formula"}
+    alone = Rendering(opts, grains(), {"django": PILLARS["full"]})
+    assert "/srv/formula/bootstrap.d/pull.py" in alone.files()["/usr/local/bin/django-pull"]
+    other = Rendering(opts, grains(), {"django": PILLARS["full"]}, has_master=True)
+    assert other.errors == [] and "shop: release is live" in other.ids()
+    assert not [chunk for chunk in other.low if chunk["__sls__"] == "django.host.pull"]
 
 
 def test_cache_and_broker_are_apart_with_a_password_each(minion_opts):
