@@ -91,6 +91,7 @@ def fleet(tmp_path_factory):
             for name in ROLES:
                 servers[name] = Server(boot(name, image=ready if name == DATA else site))
                 put_checkout(servers[name].host)
+                servers[name].run("rm -f /etc/salt/minion_id")  # that of the image
             found = Fleet(origin, servers)
             origin.put_guestbook()
             found.push()
