@@ -129,3 +129,26 @@ def test_media_server_that_left_the_map(tmp_path, monkeypatch):
     (tmp_path / "ganesha.conf").write_text(f"{django_service.HEADER} the next run replaces.\n")
     assert django_departed.services(config) == ["nfs-ganesha"]
     assert django_departed.services({**config, "nfs": {"port": 2049}}) == []
+
+
+def test_pulls_that_left_the_pillar(tmp_path, monkeypatch):
+    """Their timer and its files go; somebody else's file of that name stays."""
+    told = []
+    monkeypatch.setattr(django_service, "act", lambda name, verb: told.append((verb, name)))
+    monkeypatch.setattr(django_service, "booted", lambda: True)
+    paths = [str(tmp_path / name) for name in ("timer", "service", "cron", "rotate", "program")]
+    monkeypatch.setattr(django_departed, "PULL_FILES", tuple(paths))
+    monkeypatch.setattr(django_departed.django_pull_note, "SETTINGS", tmp_path / "pull.json")
+    assert django_departed.end_pulls() == [] == told
+    for path in (*paths[:3], str(tmp_path / "pull.json")):
+        with open(path, "w") as file:
+            file.write(f"{django_service.HEADER} the next run replaces changes.\n")
+    with open(paths[4], "w") as file:
+        file.write("#!/bin/sh\n")
+    found = [*paths[:3], str(tmp_path / "pull.json")]
+    assert django_departed.end_pulls(test=True) == found
+    assert told == [] and (tmp_path / "timer").exists()
+    assert django_departed.end_pulls() == found
+    assert told == [("stop", "django-pull.timer"), ("disable", "django-pull.timer")]
+    assert [path.name for path in tmp_path.iterdir()] == ["program"]
+    assert django_departed.end_pulls() == []

@@ -88,6 +88,17 @@ def test_what_systemd_is_told(systemd, verb, stale, commands):
     assert told == [command.split() for command in commands]
 
 
+def test_a_timer_is_a_unit_that_says_so(systemd, monkeypatch):
+    """It is asked for and told as one, and what it starts is read with it."""
+    systemd.shown = show("loaded", "active", "enabled")
+    assert django_service.look("django-pull.timer")["enabled"]
+    assert systemd.called[-1][-1] == "django-pull.timer"
+    monkeypatch.setattr(django_service, "_is_stale", lambda unit: unit == "django-pull.service")
+    django_service.act("django-pull.timer", "restart")
+    told = [argv[1:] for argv in systemd.called if argv[1] != "show"]
+    assert told == [["daemon-reload"], ["restart", "--quiet", "django-pull.timer"]]
+
+
 def test_a_failure_has_the_last_words_of_the_service(systemd):
     systemd.fails = "start"
     began = time.time()
