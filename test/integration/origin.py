@@ -79,7 +79,16 @@ class Origin:
             (folder / path).write_text(text)
         self.git(name, "add", ".")
         signed = ["-c", "gpg.format=ssh", "-c", f"user.signingKey={self.keys / by}"] if by else []
-        self.git(name, *signed, "commit", "-q", "-m", "one more", *(["-S"] if by else []))
+        self.git(
+            name,
+            *signed,
+            "commit",
+            "-q",
+            "--allow-empty",
+            "-m",
+            "one more",
+            *(["-S"] if by else []),
+        )
         if tag:
             self.git(name, "tag", tag)
         return self.git(name, "rev-parse", "HEAD")
