@@ -15,6 +15,11 @@ SCRIPT = "/bootstrap.d/pull.py"  # in the command line of one that runs
 SETTINGS = pathlib.Path("/etc/django-formula/pull.json")
 FOLDER = pathlib.Path("/var/lib/django-formula/pull")
 NOTE = FOLDER / "last.json"
+# By one of these bootstrap has set a host up that is alone, beside a master's minion by the second.
+ALONE = (
+    pathlib.Path("/etc/salt/minion.d/django-formula.conf"),
+    pathlib.Path("/etc/django-formula/salt/minion"),
+)
 LOG = pathlib.Path("/var/log/django-formula/pull.log")
 NEVER, RUNS, BROKEN_OFF = "has not run yet", "runs", "was broken off"
 UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))

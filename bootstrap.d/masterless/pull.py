@@ -63,6 +63,9 @@ def main(arguments):
     settings = _settings()
     if not settings:
         return _refuse("this server's pillar says nothing of pulls (django:pull)")
+    if not any(path.exists() for path in django_pull_note.ALONE):
+        print("django-pull: nothing to do, since a Salt master tells this server what it is to be")
+        return DONE
     with open(LOCK, "a", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -84,6 +84,10 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     (tmp_path / "host").mkdir()
+    (tmp_path / "host/alone.conf").touch()
+    monkeypatch.setattr(
+        django_pull_note, "ALONE", (tmp_path / "none", tmp_path / "host/alone.conf")
+    )
     return Place(tmp_path)
 
 
@@ -175,6 +179,15 @@ def test_a_run_that_is_under_way_is_waited_for(place):
     assert place.asked() == ["busy", "busy"]
 
 
+def test_who_has_a_master_is_told_by_that(place, capsys):
+    """Until its first state.apply takes the timer away."""
+    place.repository.commit("one")
+    (place.folder / "host/alone.conf").unlink()
+    assert place() == 0
+    assert place.asked() == []
+    assert "a Salt master tells this server" in capsys.readouterr().out
+
+
 def test_one_pull_at_a_time(place, capsys):
     place.repository.commit("one")
     with open(pull.LOCK, "w") as lock:
@@ -240,11 +253,13 @@ def test_it_ends_when_it_is_told_to_and_says_so(place, tmp_path):
     names = {
         name: str(getattr(django_pull_note, name)) for name in ("SETTINGS", "FOLDER", "NOTE", "LOG")
     }
+    names["ALONE"] = str(tmp_path)
     program.write_text(
         f"import pathlib, sys\nsys.path[:0] = {[str(ROOT / 'bootstrap.d'), str(ROOT / '_utils')]}\n"
         "import django_pull_note\n"
         f"for name, path in {names}.items():\n"
         "    setattr(django_pull_note, name, pathlib.Path(path))\n"
+        "django_pull_note.ALONE = [django_pull_note.ALONE]\n"
         "from masterless import pull\n"
         f"pull.LOCK = pathlib.Path({str(pull.LOCK)!r})\n"
         "sys.exit(pull.main([]))\n"
