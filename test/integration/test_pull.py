@@ -188,11 +188,13 @@ def test_a_server_of_git_that_is_away_is_told(fleet):
 def test_a_branch_that_went_back_is_refused_unless_an_operator_says_so(fleet):
     server = fleet.last
     force = noted(server)["pillar"]
+    newest = fleet.origin.git("pillar", "rev-parse", "HEAD")
     fleet.origin.git("pillar", "reset", "-q", "--hard", "HEAD~4")
     last = pull(server, check=False)
     assert last["pillar"] == force and "main went back" in last["problems"][0]
     server.run("django-pull --rewind")
     assert noted(server)["pillar"] != force
+    fleet.origin.git("pillar", "reset", "-q", "--hard", newest)
 
 
 def test_a_formula_is_pulled_by_its_tag(fleet):
