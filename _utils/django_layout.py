@@ -344,3 +344,19 @@ def _folder_names(path):
         return sorted(entry.name for entry in os.scandir(path) if entry.is_dir())
     except FileNotFoundError:
         return []
+
+
+def begins_with(name, wanted):
+    """Whether a name begins with a text, or with digits that YAML reads as that number."""
+    if isinstance(wanted, str):
+        return name.startswith(wanted)
+    starts = (name[:length] for length in range(1, DIGEST_LENGTH + 1))
+    return any(_as_number(start) == wanted for start in starts)
+
+
+def _as_number(digits):
+    if not digits.isdecimal():
+        return None
+    if digits[0] == "0" and len(digits) > 1:  # octal, or no number at all
+        return None if {*digits} & {"8", "9"} else int(digits, 8)
+    return int(digits)

@@ -40,7 +40,7 @@ def choose(deployment, wanted=None):
     there = [name for name in served if layout.instance(name).is_dir()]
     others = [name for name in there if name != live]
     if wanted not in (None, ""):
-        others = [name for name in others if _begins_with(name, wanted)]
+        others = [name for name in others if django_layout.begins_with(name, wanted)]
     else:
         # Not to one that an operator has gone back from, nor to what a restart came from.
         left = {live, *(name for entry in layout.refusals() for name in entry.get("left", []))}
@@ -85,22 +85,6 @@ def _is_spoken_with(deployment, protocol):
     # An instance from before Apache was the front door may speak uWSGI's protocol, and all do then.
     also = set() if live == "uwsgi" else {"http", deployment.protocol(None)} - {"uwsgi"}
     return protocol in {live} | also
-
-
-def _begins_with(name, wanted):
-    """Whether a name begins with a text, or with digits that YAML reads as that number."""
-    if isinstance(wanted, str):
-        return name.startswith(wanted)
-    starts = (name[:length] for length in range(1, django_layout.DIGEST_LENGTH + 1))
-    return any(_as_number(start) == wanted for start in starts)
-
-
-def _as_number(digits):
-    if not digits.isdecimal():
-        return None
-    if digits[0] == "0" and len(digits) > 1:  # octal, or no number at all
-        return None if {*digits} & {"8", "9"} else int(digits, 8)
-    return int(digits)
 
 
 def _damage(layout, instance):
@@ -227,22 +211,42 @@ def _reverse(deployment, live, migrations, known, failure, tried=False):
     return deployment.django([task], REVERSE_TIMEOUT, failure, instance=live)["reverse"]
 
 
+def stay(deployment):
+    """
+    Hold to what serves: the release that the pillar means is not activated. Returns a sentence
+    about it (str). A StepError when nothing serves, or the source cannot be asked what it means.
+    """
+    live = deployment.layout.live_instance()
+    if live is None:
+        raise StepError(f"{deployment.name} has no live release on this host")
+    deployment.revision  # noqa: B018 - without it the intent would be any
+    if not deployment.hold:
+        if _is_meant(deployment, live):
+            return f"The pillar means instance {live}, which serves."
+        _note(deployment, live, deployment.release_id, [])
+    return django_hold.sentence(deployment.hold)
+
+
 def _hold(deployment, instance, live):
+    _note(deployment, instance, deployment.layout.release_of(live), [live])
+
+
+def _note(deployment, instance, release, left):
+    """Refuse what the pillar means: ``release``, and those instances that were gone back from."""
     intent = deployment.intent
     if not intent["revision"]:
-        release = deployment.layout.release_of(live)
         intent["revision"] = deployment.layout.record(release).get("revision", "")
     entry = {
         **intent,
         "kind": django_hold.ROLLED_BACK,
-        "release": deployment.layout.release_of(live),
+        "release": release,
         "instance": instance,
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "by": os.environ.get("SUDO_USER") or "root",
     }
     refusals = deployment.layout.refusals()
     earlier = django_hold.find(refusals, intent) or {}
-    entry["left"] = [*earlier.get("left", []), live]
+    entry["left"] = [*earlier.get("left", []), *left]
     kept = django_hold.without(refusals, intent)
     deployment.layout.save_refusals([*kept, entry][-django_hold.KEPT :])
 

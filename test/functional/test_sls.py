@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 
+import django_fleet_deploy
+import django_fleet_server
 import pytest
 import salt.utils.yaml
 from rendering import SYSTEMS, Rendering, grains
@@ -203,6 +205,15 @@ def test_each_step_of_a_release_waits_for_the_one_before(rendering):
         ]
         for earlier, later in zip(own, own[1:]):
             assert {"django": earlier["__id__"]} in later["require"]
+
+
+def test_states_that_a_deploy_names_are_there(rendering):
+    """It goes up to one, on all servers or batch by batch, and leaves none to the next run."""
+    config = rendering.modules["django.config"]()
+    for project in config["projects"]:
+        steps = [django_fleet_deploy.PREPARED, django_fleet_deploy.SWITCHED]
+        named = [*steps, *django_fleet_server.finish(config, project)]
+        assert {each.format(project) for each in named} <= set(rendering.ids())
 
 
 def test_boto3_is_there_where_a_project_needs_it(rendering):

@@ -2,6 +2,7 @@
 
 import types
 
+import django_layout
 import django_rollback
 import pytest
 import yaml
@@ -11,8 +12,8 @@ import yaml
 def test_what_salt_makes_of_a_command_line_is_understood(start):
     """Its words are read as YAML: digits become a number, octal with a zero before them."""
     name = f"{start:f<12}-a358dfcfaa31"
-    assert django_rollback._begins_with(name, yaml.safe_load(start))
-    assert not django_rollback._begins_with("7" + name[1:], yaml.safe_load(start))
+    assert django_layout.begins_with(name, yaml.safe_load(start))
+    assert not django_layout.begins_with("7" + name[1:], yaml.safe_load(start))
 
 
 @pytest.mark.parametrize(

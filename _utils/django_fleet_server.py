@@ -1,0 +1,64 @@
+"""What a server tells a master of itself and of a project, for a release over several servers."""
+
+import django_hold
+from django_fleet import RELEASE_ROLES
+
+LAST = ("{}: CDN forgets what changed", "{}: old releases are gone")
+
+
+def declared(pillar):
+    """
+    The map of servers and the projects as a pillar has them, though it may be wrong otherwise:
+    ``{"hosts": {name: [roles]}, "projects": [name]}``.
+    """
+    django = pillar.get("django")
+    django = django if isinstance(django, dict) else {}
+    hosts, projects = django.get("hosts"), django.get("projects")
+    found = {}
+    for name, entry in (hosts if isinstance(hosts, dict) else {}).items():
+        roles = entry.get("roles") if isinstance(entry, dict) else None
+        roles = roles if isinstance(roles, list) else [roles]
+        found[str(name)] = sorted(role for role in roles if isinstance(role, str))
+    projects = projects if isinstance(projects, dict) else {}
+    return {"hosts": found, "projects": sorted(str(name) for name in projects)}
+
+
+def runs_projects(host):
+    """Whether a host (dict of the configuration) has releases."""
+    return bool(RELEASE_ROLES & set(host["roles"]))
+
+
+def named(source):
+    """By what a resolved source (dict) names its release (list of str); empty for a folder."""
+    if source["kind"] == "pypi":
+        return [source["version"], f"{source['location']}=={source['version']}"]
+    if source["kind"] == "git":
+        return [source["rev"]] if source.get("rev") else []
+    return [source["location"]] if source["kind"] == "archive" else []
+
+
+def standing(deployment):
+    """What serves, what the pillar names, and whether that is held back (dict)."""
+    layout = deployment.layout
+    hold = deployment.hold
+    return {
+        "release": layout.live_release(),
+        "instance": layout.live_instance(),
+        "named": named(deployment.project["source"]),
+        "held": django_hold.sentence(hold) if hold else None,
+    }
+
+
+def finish(config, project):
+    """
+    IDs (list of str) of the states that a release leaves to do once it serves on all servers: its
+    own last one, timers, and the front door, whose files may say more of it.
+    """
+    item = config["projects"][project]
+    cdn = item["cdn"] and item["cdn"]["distribution"]
+    ids = [LAST[0 if cdn else 1]]
+    ids.append("{}: timers are set" if item["timers"] else "{}: no timers are set")
+    for server, runs in (("nginx", "Nginx runs"), ("apache", "Apache runs")):
+        if config[server]:
+            ids.append(runs)
+    return ids

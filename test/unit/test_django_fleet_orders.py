@@ -1,0 +1,93 @@
+"""What servers answer to a master, and what their silence means."""
+
+import django_fleet_orders
+import pytest
+from django_fleet_orders import SILENT, Orders, understood
+from salt.exceptions import SaltClientError
+
+RUNNING = ['The function "state.apply" is running as PID 7 and was started at 3 with jid 4']
+
+
+class Client:
+    """Salt's LocalClient: what is answered to the first order, the second, …"""
+
+    def __init__(self, *answers):
+        self.answers, self.asked = list(answers), []
+
+    def cmd_iter(self, **order):
+        self.asked.append(order)
+        found = self.answers.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        for name, entry in found.items():
+            yield {name: entry}
+        yield {"dead": {"failed": True}}
+
+
+def state(result, comment="", number=0, changes=()):
+    return {"__id__": f"state {number}", "__run_num__": number, "result": result} | {
+        "comment": comment,
+        "changes": dict.fromkeys(changes),
+    }
+
+
+def test_answers_come_by_name_and_silence_is_one():
+    client, heard = Client({"web1": {"ret": 1, "retcode": 0}}), []
+    answers = Orders(client).ask(
+        ["web1", "web2"], "django.x", "a", heard=lambda name, _: heard.append(name), test=True
+    )
+    assert answers["web1"].value == 1 and answers["web1"].problem is None
+    assert answers["web2"].problem == SILENT
+    assert heard == ["web1", "web2"]
+    assert client.asked[0]["tgt"] == ["web1", "web2"] and client.asked[0]["tgt_type"] == "list"
+    assert client.asked[0]["arg"] == ["a"] and client.asked[0]["kwarg"] == {"test": True}
+
+
+def test_everybody_is_who_answers():
+    client = Client({"web1": {"ret": {}, "retcode": 0}})
+    assert list(Orders(client).ask("*", "django.x")) == ["web1"]
+    assert client.asked[0]["tgt_type"] == "glob"
+
+
+def test_run_of_another_is_waited_for(monkeypatch):
+    monkeypatch.setattr(django_fleet_orders.time, "sleep", lambda _: None)
+    busy, done = {"ret": RUNNING, "retcode": 1}, {"ret": {"a": state(True)}, "retcode": 0}
+    client, waited = Client({"web1": busy, "web2": done}, {"web1": done}), []
+    answers = Orders(client, waited.append).ask(["web1", "web2"], "state.sls_id")
+    assert {name: answer.problem for name, answer in answers.items()} == {
+        "web1": None,
+        "web2": None,
+    }
+    assert client.asked[1]["tgt"] == ["web1"] and waited == ["web1"]
+
+
+def test_master_that_is_away():
+    with pytest.raises(django_fleet_orders.Unreachable, match="not be contacted"):
+        Orders(Client(SaltClientError("could not be contacted"))).ask(["web1"], "django.x")
+
+
+@pytest.mark.parametrize(
+    ("function", "entry", "problem"),
+    [
+        ("django.x", {"ret": "ERROR: no such project", "retcode": 1}, "no such project"),
+        ("django.x", {"ret": "'django.x' is not available.", "retcode": 254}, "never applied"),
+        ("django.x", {"ret": "", "retcode": 1}, "said nothing"),
+        ("state.x", {"ret": ["Rendering SLS failed", "so"]}, "Rendering SLS failed\nso"),
+        ("state.x", {"ret": "ERROR: no matches for ID"}, "no matches for ID"),
+    ],
+)
+def test_failures_are_understood(function, entry, problem):
+    assert problem in understood(function, entry).problem
+
+
+def test_first_state_that_failed_is_named():
+    told = {"b": state(False, "refused", 1), "c": state(False, "requisite", 2), "a": state(True)}
+    answer = understood("state.sls_id", {"ret": told, "retcode": 2})
+    assert answer.problem == "state 1: refused"
+
+
+def test_what_changed_comes_in_its_order():
+    told = {"b": state(True, "", 1, ["x"]), "c": state(True, "", 2), "a": state(True, "", 0, ["y"])}
+    answer = understood("state.sls_id", {"ret": told})
+    assert answer.problem is None
+    assert django_fleet_orders.changed(answer) == ["state 0", "state 1"]
