@@ -59,6 +59,19 @@ REFUSALS = (
         "the server lets nobody in from this host: its operator has to make the user for it",
     ),
     (
+        PG,
+        r"connection to server at [^\n]* failed: (received invalid|server closed|expected auth)",
+        "port",
+        "what listens there does not answer as PostgreSQL does: are host and port its own?",
+    ),
+    (
+        MY,
+        r"Lost connection to (MySQL )?server|Packet sequence number wrong",
+        "port",
+        "what listens there does not answer as MariaDB does, or broke off: are host and port its"
+        " own?",
+    ),
+    (
         BOTH,
         r"certificate verify failed|root certificate file|unable to get local issuer",
         "options",

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.proves(
     "database server",
     "an external PostgreSQL or MariaDB",
     "only used, by TLS; told with the pillar's key: a server that is away or says nothing, a wrong "
-    "name, certificate or password, a missing database, missing rights",
+    "name, certificate or password, a missing database, missing rights or TLS, another server",
     on=["Debian 12"],
 )
 
@@ -120,6 +120,12 @@ def test_wrong_password_is_told(server, provider):
         server.pillar(pillar(provider, password="not-the-password-1"))
 
 
+def test_missing_tls_is_told(server, provider):
+    """The server does not even look at the password."""
+    with refused(server, CHECKED, "no encryption", f"{KEY}:options: "):
+        server.pillar(pillar(provider, options="sslmode: disable"))
+
+
 def test_missing_database_is_told(server, provider):
     with refused(server, CHECKED, 'database "shopp" does not exist', f"{KEY}:name: "):
         server.pillar(pillar(provider, name="shopp"))
@@ -184,6 +190,9 @@ def test_mariadb_of_somebody_else(server, provider):
         " && mariadb -e 'CREATE DATABASE shop CHARACTER SET utf8mb4'"
         f""" && mariadb -e "GRANT ALL ON shop.* TO shop IDENTIFIED BY '{PASSWORD}'" """
     )
+    with refused(server, CHECKED, "invalid response", f"{KEY}:port: what listens there"):
+        text = pillar(provider)
+        server.pillar(text.replace("        user:", "        port: 3306\n        user:"))
     with refused(server, CHECKED, "Access denied", f"{KEY}:password: "):
         server.pillar(mysql(provider, password="not-the-password-1"))
     with refused(server, CHECKED, "to database 'shopp'", f"{KEY}:name: "):

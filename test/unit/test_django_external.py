@@ -74,6 +74,12 @@ def test_all_that_do_not_answer_are_told_at_once(monkeypatch):
 @pytest.mark.parametrize(
     "said, key",
     [
+        (
+            'connection to server at "10.0.0.21", port 3306 failed: '
+            "received invalid response to SSL negotiation: d",
+            "port",
+        ),
+        ("(2013, 'Lost connection to MySQL server during query')", "port"),
         ('no pg_hba.conf entry for host "10.0.0.11", user "shop", no encryption', "options"),
         (
             'no pg_hba.conf entry for host "10.0.0.11", user "shop", SSL encryption\n'
@@ -100,7 +106,7 @@ def test_all_that_do_not_answer_are_told_at_once(monkeypatch):
     ],
 )
 def test_refusals_are_told_with_the_key_to_look_at(said, key):
-    engine = "mysql" if said.startswith("(1") else "postgresql"
+    engine = "mysql" if said.startswith("(") else "postgresql"
     one = {"databases": {"default": {**SHOP["databases"]["default"], "engine": engine}}}
     assert django_external.advice("shop", one, said).startswith(
         f"django:projects:shop:database:{key}: "
