@@ -5,10 +5,8 @@ Every function that changes something looks first, changes only what differs and
 changed; ``test=True`` only says what would be done.
 """
 
-import grp
 import hashlib
 import pathlib
-import pwd
 
 import django_access
 import django_clusters
@@ -16,7 +14,10 @@ import django_departed
 import django_layout
 import django_mariadb
 import django_postgresql
+import django_psql
+import django_replica
 import django_service
+import django_standby
 import django_step_build
 import django_supervisor_manager
 import django_systemd
@@ -104,6 +105,7 @@ def keep_database_version(test=False):
         raise CommandExecutionError("This host keeps no PostgreSQL database")
     clusters = django_clusters.find()
     problem = django_clusters.problem(server["version"], server["version_given"], clusters)
+    problem = problem or django_standby.misplaced(server, clusters)
     if problem:
         raise CommandExecutionError(problem)
     return {"changes": {}, "comment": f"PostgreSQL {server['version']} has the data or may."}
@@ -111,7 +113,9 @@ def keep_database_version(test=False):
 
 def _look_in_postgresql(server, wanted, password, test=False):
     try:
-        found = django_postgresql.parse(_psql(server, "postgres", django_postgresql.look(wanted)))
+        found = django_postgresql.parse(
+            django_psql.run_here(server, "postgres", django_postgresql.look(wanted))
+        )
     except CommandError:
         if not test:
             raise
@@ -121,31 +125,20 @@ def _look_in_postgresql(server, wanted, password, test=False):
     inside = {}
     if found.get("database"):
         query = django_postgresql.inside(wanted)
-        inside = django_postgresql.parse(_psql(server, wanted["name"], query))
-    is_first = wanted == server["databases"][0]  # and the only one to tell of the server's settings
-    warnings = django_postgresql.overridden(server["settings"], found) if is_first else []
-    return django_postgresql.differences(wanted, password, found, inside), warnings
+        inside = django_postgresql.parse(django_psql.run_here(server, wanted["name"], query))
+    steps = django_postgresql.differences(wanted, password, found, inside)
+    if wanted != server["databases"][0]:
+        return steps, []  # the first one tells of the server itself
+    if not server["replication"]:
+        steps += [(*django_replica.drop(name), "server") for name in found.get("slots") or []]
+    return steps, django_postgresql.overridden(server["settings"], found)
 
 
 def _mend_in_postgresql(server, wanted, steps):
     for where, database in (("server", "postgres"), ("database", wanted["name"])):
         for _, statement, place in steps:
             if place == where:
-                _psql(server, database, statement + ";")
-
-
-def _psql(server, database, script):
-    # Not /usr/bin/psql, which is a wrapper that starts Perl first.
-    program = f"/usr/lib/postgresql/{server['version']}/bin/psql"
-    options = ["--no-psqlrc", "--tuples-only", "--no-align", "--quiet", "--set=ON_ERROR_STOP=1"]
-    argv = [program, *options, f"--port={server['port']}", f"--dbname={database}"]
-    environment = {
-        "PATH": "/usr/bin:/bin",
-        "LANG": "C.UTF-8",
-        "PGHOST": "/var/run/postgresql",
-        "PGCONNECT_TIMEOUT": "10",
-    }
-    return run(argv, user="postgres", env=environment, stdin=script, timeout=120).stdout
+                django_psql.run_here(server, database, statement + ";")
 
 
 def _look_in_mariadb(server, wanted, password, test=False):
@@ -200,7 +193,7 @@ def settle_number(user, number, test=False):
 
         salt-call django.settle_number shop 900
     """
-    found = dict(zip(("user", "group"), _owner(user, user)))
+    found = dict(zip(("user", "group"), django_layout.owner(user, user)))
     wrong = {kind: has for kind, has in found.items() if has not in (None, number)}
     if not wrong:
         return {"changes": {}, "comment": f"Nothing of {user} has another number than {number}."}
@@ -416,7 +409,7 @@ def write_secret_file(
     environment.filters["sha256"] = lambda text: hashlib.sha256(text.encode()).hexdigest()
     template = environment.from_string(_access().read_file(source))
     text = template.render(secrets=_access().secrets(project), **(context or {}))
-    uid, gid = _owner(user, group)
+    uid, gid = django_layout.owner(user, group)
     differing = django_layout.file_differences(name, text, int(str(mode), 8), uid, gid)
     if not differing:
         return {"changes": {}, "comment": f"{name} is as wanted."}
@@ -457,16 +450,3 @@ def install_tool(name, requirements, test=False):
             raise CommandExecutionError(f"After the installation {name} still lacks {left}")
     words = "is complete" if not changes else "would be installed" if test else "installed"
     return {"changes": changes, "comment": f"{name} {words}."}
-
-
-def _owner(user, group):
-    """Numbers of a user and a group; None for one that does not exist yet."""
-    try:
-        uid = pwd.getpwnam(user).pw_uid
-    except KeyError:
-        uid = None
-    try:
-        gid = grp.getgrnam(group).gr_gid
-    except KeyError:
-        gid = None
-    return uid, gid

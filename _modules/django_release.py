@@ -15,6 +15,7 @@ import django_operations
 import django_pool
 import django_pull_note
 import django_rollback
+import django_standby
 import django_step_pages
 import django_timers
 import django_varnish
@@ -329,7 +330,8 @@ def status(project=None):
     their states, whether it answers its health check, and its timers with the result of their last
     run: when it ``started`` and ``ended``, its ``exit_status`` and whether it ``failed``. What is
     in the way of an answer, such as a process manager that is away, is told as ``problem``. Of a
-    server that fetches its own pillar, ``last pull`` tells how that went, and how long ago.
+    server that fetches its own pillar, ``last pull`` tells how that went, and how long ago. On the
+    servers of a database with replicas, ``replication`` says who streams, and how far behind it is.
 
     A balancer tells the ``pool`` of each project: by host the ``state`` that HAProxy gives it,
     whether it is ``drained`` and ``since`` when, and how many ``requests`` are on their way to it,
@@ -346,17 +348,23 @@ def status(project=None):
     if not public["valid"]:
         raise CommandExecutionError("\n".join(public["errors"]))
     names = [project] if project else sorted(public["projects"])
-    runs = set(public["host"]["roles"]) & {"app", "web", "worker"} or not public["haproxy"]
-    found = {name: _status(name) if runs else _status_of_balancer(name) for name in names}
+    runs = set(public["host"]["roles"]) & {"app", "web", "worker"} or not (
+        public["haproxy"] or public["postgresql"].get("replication")
+    )
+    found = {name: _status(name) if runs else _status_elsewhere(name) for name in names}
     for name, pool in _pools(public["haproxy"]).items():
         if name in found:
             found[name].update(pool)
+    if public["postgresql"].get("replication"):
+        replication = django_standby.report(_access().valid()["postgresql"])
+        for answer in found.values():
+            answer["replication"] = replication
     if public["pull"] and not project:
         found["last pull"] = django_pull_note.last()
     return found
 
 
-def _status_of_balancer(name):
+def _status_elsewhere(name):
     return {"url": _access().project(name)["url"]}
 
 

@@ -95,6 +95,7 @@ def pillar(fleet, hosts, host):
         for found in django_checks_fleet.placement(projects, hosts, bool(fleet["hosts"]))
     ]
     messages += [_message(*found) for found in django_checks_fleet.balanced(projects, hosts)]
+    messages += django_checks_fleet.replication(fleet, hosts, host)
     for front in (*django_checks_fleet.FRONTS, "haproxy"):
         if fleet[front]["port"] == fleet[front]["tls_port"]:
             messages.append(f"django:{front}:tls_port: expected another port than that of HTTP")

@@ -2,6 +2,7 @@
 
 import django_mod_wsgi
 import django_project_database
+import django_replica
 import django_server_apache
 
 FRONTS = {"nginx": "Nginx", "apache": "Apache"}
@@ -154,6 +155,46 @@ def balanced(projects, hosts):
         if not project["domains"]:
             text = "expected a list of domain names, by which the balancer knows the project"
             yield name, "domains", text
+
+
+def replication(fleet, hosts, host):
+    """What replicas of the database need, and are in the way of; messages, with their paths."""
+    replicas = [name for name, item in hosts.items() if "replica" in item["roles"]]
+    if not replicas:
+        return
+    servers = {}
+    for name, item in hosts.items():
+        roles = set(item["roles"]) & set(django_replica.SERVERS)
+        if len(roles) > 1:
+            text = "expected replica on another host than database, to be there without it"
+            yield f"django:hosts:{name}:roles: {text}"
+        if not roles:
+            continue
+        other = servers.setdefault(django_replica.slot(name), name)
+        if other != name:
+            text = f"expected a name that differs from {other} in letters or digits"
+            yield f"django:hosts:{name}: {text}"
+    where = f"django:hosts:{replicas[0]}:roles"
+    if not fleet["database_host"]:
+        yield f"{where}: expected a host with the role database beside one with replica, got none"
+    entries = [
+        (name, key, entry)
+        for name, project in fleet["projects"].items()
+        for key, _, entry in django_project_database.entries(project)
+        if entry["engine"] == "postgresql" and not entry["host"]
+    ]
+    if not entries:
+        yield f"{where}: expected a database of engine postgresql for a replica to follow, got none"
+    if not fleet["postgresql"]["replication"]["password"]:
+        told = f"expected a password, since {' and '.join(replicas[:3])} come in with it"
+        yield f"django:postgresql:replication:password: {told}"
+    for name, key, entry in entries:
+        if entry["user"] == django_replica.USER:
+            text = f"expected another name, {django_replica.USER} is that of the replicas"
+            yield f"django:projects:{name}:{key}:user: {text}"
+    if host["init"] != "systemd" and set(host["roles"]) & set(django_replica.SERVERS):
+        text = "expected a host with systemd, which keeps a primary down that was replaced"
+        yield f"django:hosts:{host['name']}: {text}"
 
 
 BETWEEN_PROJECTS = (users, numbers, databases, domains, fronts, programs)

@@ -15,7 +15,8 @@ bool}`` or ``{'generate': length, 'format': letters|hex|urlsafe, 'export': bool}
   ``source.deploy_key``
 - ``python.index_url``, ``python.extra_index_urls`` (joined by spaces)
 
-Everything else in the configuration may be shown once :func:`public` has gone over it.
+The replicas' password is ``config['postgresql']['replication']['password']``. Everything else in
+the configuration may be shown once :func:`public` has gone over it.
 """
 
 import copy
@@ -44,7 +45,7 @@ import django_server_varnish
 import yaml
 
 ROLES = ("app", "web", "worker", "database", "cache")  # of a server that is alone
-FLEET_ROLES = ("balancer", "media", *ROLES)
+FLEET_ROLES = ("balancer", "media", *ROLES, "replica")
 PATHS = django_project.PATHS
 NAMES_SHOWN = 8
 
@@ -182,10 +183,13 @@ def _mistakes_beside(errors, given, facts, parameters):
 def public(config):
     """A copy of the configuration in which secrets are masked.
 
-    Masked are the values in ``secret_specs``, the content of files, variables whose name sounds
-    like a secret's, and credentials in URLs.
+    Masked are the values in ``secret_specs``, the replicas' password, the content of files,
+    variables whose name sounds like a secret's, and credentials in URLs.
     """
     config = copy.deepcopy(config)
+    replication = config["postgresql"].get("replication")
+    if replication:
+        replication["password"] = django_schema.MASK
     for source in config["pull"].get("sources", {}).values():
         source["deploy_key"] = source["deploy_key"] and django_schema.MASK
     for project in config["projects"].values():
@@ -331,7 +335,7 @@ def _needing(hosts):
 
     def needing(project, name):
         if name.startswith("database.") and project["databases"][name.split(".")[1]]["managed"]:
-            return having("app", "worker", "database")
+            return having("app", "worker", "database", "replica")  # which may be promoted
         is_redis = name in ("cache.password", "broker.password")
         if is_redis and project[name.split(".")[0]]["managed"]:
             return having("app", "worker", "cache")
@@ -389,12 +393,13 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
         "nfs": {},
         "projects": projects,
     }
-    if "database" in roles:
+    if roles & {"database", "replica"}:
         config["postgresql"] = django_server_postgresql.configuration(
             fleet, host, hosts, projects, system, held
         )
         if config["postgresql"]:
             config["warnings"] += django_server_postgresql.doubts(fleet, host, projects, held)
+    if "database" in roles:
         config["mariadb"] = django_server_mariadb.configuration(
             fleet, host, hosts, projects, system, held
         )
@@ -427,6 +432,7 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
         "django.valid": True,
         "django.host": True,
         "django.database.postgresql": config["postgresql"],
+        "django.database.replication": config["postgresql"].get("replication"),
         "django.database.mariadb": config["mariadb"],
         "django.cache.redis": config["redis"],
         "django.cache.memcached": config["memcached"],

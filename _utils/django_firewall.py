@@ -56,13 +56,18 @@ def configuration(fleet, host, hosts, config):
         ports = [balancer["port"], *([balancer["tls_port"]] if encrypted else [])]
         rules.append(_rule("balancer", ports, []))
     runners = having("app", "worker")
+    copies = [
+        peer["address"] for peer in config["postgresql"].get("replication", {}).get("peers", [])
+    ]
     servers = [
         ("PostgreSQL", [config["postgresql"]["port"]] if config["postgresql"] else []),
         ("MariaDB", [config["mariadb"]["port"]] if config["mariadb"] else []),
         ("NFS", [config["nfs"]["port"]] if config["nfs"] else []),
         ("Redis", [each["port"] for each in config["redis"].get("instances", [])]),
     ]
-    rules += [_rule(title, ports, runners) for title, ports in servers if ports and runners]
+    for title, ports in servers:
+        users = [*dict.fromkeys(runners + (copies if title == "PostgreSQL" else []))]
+        rules += [_rule(title, ports, users)] if ports and users else []
     rules += [
         _rule("pillar", [each["port"]], each["from"], each["protocol"]) for each in given["allow"]
     ]

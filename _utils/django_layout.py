@@ -8,11 +8,13 @@ old or the new one.
 """
 
 import errno
+import grp
 import hashlib
 import hmac
 import json
 import os
 import pathlib
+import pwd
 import secrets
 import shutil
 import stat
@@ -65,6 +67,19 @@ def claim_log(path, gid):
         os.fchmod(handle, 0o640)
     finally:
         os.close(handle)
+
+
+def owner(user, group):
+    """Numbers of a user and a group; None for one that does not exist yet."""
+    try:
+        uid = pwd.getpwnam(user).pw_uid
+    except KeyError:
+        uid = None
+    try:
+        gid = grp.getgrnam(group).gr_gid
+    except KeyError:
+        gid = None
+    return uid, gid
 
 
 def file_differences(path, text, mode, uid, gid):

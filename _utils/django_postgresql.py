@@ -19,6 +19,7 @@ MIGHT = {
     "replication": "may not read the server's log",
     "bypassrls": "is bound by policies of rows",
 }
+SLOTS = "django_"  # what the names of our replicas' slots begin with
 MIGHTY_ROLES = ("pg_execute_server_program", "pg_read_server_files", "pg_write_server_files")
 
 
@@ -62,8 +63,8 @@ def verifies(verifier, password):
 
 def look(database):
     """
-    SQL that answers with one JSON object: what is there of a database, and which settings of the
-    server somebody has set by ALTER SYSTEM.
+    SQL that answers with one JSON object: what is there of a database, which settings of the server
+    somebody has set by ALTER SYSTEM, and for which replicas of this formula it keeps its log.
 
     database
         Dict with ``name``, ``owner`` and ``extensions``.
@@ -74,6 +75,8 @@ def look(database):
 SELECT json_build_object(
   'overridden', (SELECT json_object_agg(name, setting) FROM pg_file_settings
                  WHERE sourcefile LIKE '%/postgresql.auto.conf'),
+  'slots', (SELECT array_agg(slot_name::text ORDER BY slot_name) FROM pg_replication_slots
+            WHERE slot_type = 'physical' AND starts_with(slot_name, {quote_text(SLOTS)})),
   'role', (SELECT json_build_object('login', rolcanlogin, 'superuser', rolsuper,
              'createrole', rolcreaterole, 'replication', rolreplication,
              'bypassrls', rolbypassrls, 'verifier', rolpassword,

@@ -4,6 +4,7 @@ import re
 
 import django_project_database
 import django_queue
+import django_replica
 import django_tuning
 
 ASGI_REQUESTS = 10  # for which a worker is reckoned to hold a connection each
@@ -20,6 +21,13 @@ def configuration(fleet, host, hosts, projects, system, held):
     """
     given = fleet["postgresql"]
     databases, hba = [], [_hba_line(line) for line in given["hba"]]
+    version = given["version"] or system["postgresql"]["version"]
+    config_dir = system["postgresql"]["config_dir"].format(version=version)
+    replication = django_replica.configuration(fleet, host, hosts, version, config_dir)
+    hba += [
+        _let_in(database, replication["user"], _single(address))
+        for database, address in django_replica.hba(replication)
+    ]
     clients = sorted(
         item["address"]
         for name, item in hosts.items()
@@ -43,28 +51,20 @@ def configuration(fleet, host, hosts, projects, system, held):
                 }
             )
             for address in addresses:
-                hba.append(
-                    {
-                        "type": "host",
-                        "database": database["name"],
-                        "user": database["user"],
-                        "address": address,
-                        "method": "scram-sha-256",
-                        "options": "",
-                    }
-                )
+                hba.append(_let_in(database["name"], database["user"], address))
     if not databases:
         return {}
-    version = given["version"] or system["postgresql"]["version"]
+    is_reached = bool(clients or replication)
     limit = given["max_connections"] or connections(held)
     settings = {
-        "listen_addresses": ",".join(["localhost", host["address"]] if clients else ["localhost"]),
+        "listen_addresses": ",".join(["localhost", *([host["address"]] if is_reached else [])]),
         "port": given["port"],
         "max_connections": limit,
         "password_encryption": "scram-sha-256",
     }
     memory = _memory(fleet, host, projects)
     settings.update(django_tuning.postgresql(host["cores"], memory, limit))
+    settings.update(django_replica.settings(replication, given["port"]))
     settings.update(given["settings"])
     return {
         "version": version,
@@ -72,10 +72,11 @@ def configuration(fleet, host, hosts, projects, system, held):
         "packages": [item.format(version=version) for item in system["packages"]["postgresql"]],
         "service": system["postgresql"]["service"],
         "port": given["port"],
-        "config_dir": system["postgresql"]["config_dir"].format(version=version),
+        "config_dir": config_dir,
         "settings": dict(sorted(settings.items())),
         "hba": hba,
-        "databases": databases,
+        "databases": [] if replication.get("role") == "standby" else databases,
+        "replication": replication,
     }
 
 
@@ -83,7 +84,7 @@ def _memory(fleet, host, projects):
     """Memory (MiB) of this machine that PostgreSQL may reckon with."""
     share = django_tuning.memory_share(
         fleet["postgresql"]["memory_share"],
-        set(host["roles"]) != {"database"},
+        set(host["roles"]) not in ({"database"}, {"replica"}),
         50,
         90,
         django_project_database.servers(projects),
@@ -148,6 +149,18 @@ def _hba_line(line):
         "address": address,
         "method": rest[0] if rest else "",
         "options": " ".join(rest[1:]),
+    }
+
+
+def _let_in(database, user, address):
+    """A line of pg_hba.conf (dict) by which a role comes in with its password."""
+    return {
+        "type": "host",
+        "database": database,
+        "user": user,
+        "address": address,
+        "method": "scram-sha-256",
+        "options": "",
     }
 
 

@@ -559,6 +559,40 @@ def test_a_balancer_has_the_certificates_and_no_secret_of_them(minion_opts, syst
     assert "default https;" in behind["/etc/nginx/django.d/shop.conf"]
 
 
+@pytest.mark.parametrize(("name", "role"), [("host1", "database"), ("host2", "replica")])
+def test_servers_of_a_database_with_a_replica(minion_opts, system, name, role):
+    password = {"password": CANARY}
+    project = {"source": {"path": "/srv/src"}, "database": password, "cache": password}
+    pillar = {
+        "hosts": {
+            "host1": {"address": "10.0.0.11", "roles": ["database"]},
+            "host2": {"address": "10.0.0.12", "roles": ["replica"]},
+            "host3": {"address": "10.0.0.13", "roles": ["app", "cache"]},
+        },
+        "postgresql": {"replication": {"password": CANARY, "synchronous": True}},
+        "projects": {"shop": {**project, "secrets": {"SECRET_KEY": CANARY * 3}}},
+    }
+    rendering = Rendering(minion_opts, grains(system, id=name), {"django": pillar})
+    assert rendering.errors == []
+    assert CANARY not in str(rendering.high) + str(rendering.files())
+    by_id = {chunk["__id__"]: chunk for chunk in rendering.low}
+    is_replica = role == "replica"
+    assert ("this host follows host1" in by_id) == is_replica
+    assert ("replicas may follow" in by_id) != is_replica
+    assert ("shop: database default is there" in by_id) != is_replica
+    files = rendering.files()
+    (unit,) = (text for path, text in files.items() if path.endswith("main.service.d/django.conf"))
+    peer = "host1=10.0.0.11" if is_replica else "host2=10.0.0.12"
+    assert re.search(
+        rf"\nExecStartPre=\S+/check-primary \d+ 5432 /etc/postgresql/\S+ {peer}\n", unit
+    )
+    (settings,) = (text for path, text in files.items() if path.endswith("20-django-reload.conf"))
+    assert ("primary_slot_name = 'django_host2'" in settings) == is_replica
+    script = files["/usr/local/lib/django-formula/check-primary"]
+    checked = subprocess.run([SHELLCHECK, "-"], input=script, text=True, capture_output=True)
+    assert checked.returncode == 0, checked.stdout
+
+
 def test_the_top_file_names_a_state_that_is_there():
     top = salt.utils.yaml.safe_load((ROOT / "salt/top.sls").read_text())
     assert top == {"base": {"*": ["django"]}}

@@ -357,6 +357,7 @@ def test_secret_keys_are_exactly_these(schema):
         "python:extra_index_urls",
         "pull:pillar:deploy_key",
         "pull:formula:deploy_key",
+        "postgresql:replication:password",
         f"{project}:source:deploy_key",
         f"{project}:secrets",
         f"{project}:database:password",
