@@ -130,11 +130,28 @@ def _look_in_postgresql(server, wanted, password, test=False):
     if wanted != server["databases"][0]:
         return steps, []  # the first one tells of the server itself
     if not server["replication"]:
-        steps += [(*django_replica.drop(name), "server") for name in found.get("slots") or []]
+        steps = [
+            *((f"{path} of a replica that left removed", path, "host") for path in _left(server)),
+            *steps,
+            *((*django_replica.drop(name), "server") for name in found.get("slots") or []),
+        ]
     return steps, django_postgresql.overridden(server["settings"], found)
 
 
+def _left(server):
+    """Paths (list of str) of files for a replica that are there, of a server that has none."""
+    return [path for path in django_replica.files(server) if pathlib.Path(path).exists()]
+
+
 def _mend_in_postgresql(server, wanted, steps):
+    paths = [path for _, path, place in steps if place == "host"]
+    if paths:  # first of all, or what follows would wait for a replica, too
+        synchronous = django_replica.files(server)[0]
+        if synchronous in paths:
+            django_layout.write_atomic(synchronous, django_replica.awaiting([]))
+        renew_service(f"postgresql@{server['version']}-main", reload=True)
+    for path in paths:
+        pathlib.Path(path).unlink(missing_ok=True)
     for where, database in (("server", "postgres"), ("database", wanted["name"])):
         for _, statement, place in steps:
             if place == where:

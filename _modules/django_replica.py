@@ -175,10 +175,7 @@ def _admit(server, steps, names, before):
 def _await(server, names):
     """Let commits wait for one of these, or for nobody."""
     path = pathlib.Path(server["config_dir"], "conf.d", django_replica.SYNCHRONOUS)
-    if names:
-        django_layout.write_atomic(path, django_replica.awaiting(names))
-    else:
-        path.unlink(missing_ok=True)
+    django_layout.write_atomic(path, django_replica.awaiting(names))
     django_service.act(server["replication"]["unit"], "reload")
 
 

@@ -15,6 +15,7 @@ USER = "django_replica"
 LONGEST = 63  # characters of a name in PostgreSQL
 SERVERS = ("database", "replica")  # the roles
 SYNCHRONOUS = "30-django-synchronous.conf"
+PASSFILE = "django-replication.pgpass"
 SPARE_SENDERS = 5  # for copies, and a replica that comes back before its old connection is gone
 LEAST_SENDERS = 10
 MIB = 2**20
@@ -103,7 +104,7 @@ def configuration(fleet, host, hosts, version, config_dir):
             if name != host["name"]
         ],
         "data": f"/var/lib/postgresql/{version}/main",
-        "passfile": f"{config_dir}/django-replication.pgpass",
+        "passfile": f"{config_dir}/{PASSFILE}",
         "unit": f"postgresql@{version}-main",
     }
 
@@ -137,6 +138,17 @@ def conninfo(replication, peer, port):
         "connect_timeout": 10,
     }
     return " ".join(f"{word}={value}" for word, value in words.items())
+
+
+def files(server):
+    """What is on a host for replicas besides the settings (list of paths)."""
+    folder = server["config_dir"]
+    unit = f"/etc/systemd/system/postgresql@{server['version']}-main.service.d"
+    return [
+        f"{folder}/conf.d/{SYNCHRONOUS}",
+        f"{folder}/{PASSFILE}",
+        f"{unit}/django.conf",
+    ]
 
 
 def hba(replication):
@@ -237,7 +249,12 @@ def joined(replication, found, before):
 
 
 def awaiting(names):
-    """The file (str) that says for whom a commit waits: any one of these."""
+    """The file (str) that says for whom a commit waits: any one of these, or nobody."""
+    if not names:
+        return (
+            "# Written by django-formula; the next run replaces changes.\n"
+            "# A commit waits for no replica.\n"
+        )
     return (
         "# Written by django-formula; the next run replaces changes.\n"
         "# A commit waits until one of these has it.\n"

@@ -208,6 +208,7 @@ def test_commits_wait_for_who_streamed_once(on):
     names = ["django_db3", "django_db_2"]
     assert django_replica.awaited(django_replica.awaiting(names)) == names
     assert django_replica.noted(django_replica.comment(names)) == names
+    assert django_replica.awaited(django_replica.awaiting([])) == []
     assert django_replica.awaited("") == django_replica.noted(None) == []
 
 

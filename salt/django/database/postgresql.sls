@@ -77,19 +77,7 @@ PostgreSQL lets in whom it should:
       - pkg: packages are installed
       - file: PostgreSQL settings can be checked
 
-{%- if not postgresql.replication %}
-
-nothing of a replica is left:
-  file.absent:
-    - names:
-      - {{ postgresql.config_dir }}/conf.d/30-django-synchronous.conf
-      - {{ postgresql.config_dir }}/django-replication.pgpass
-      - /etc/systemd/system/{{ unit }}.service.d/django.conf
-    - require:
-      - django: PostgreSQL is the one with the data
-    - watch_in:
-      - django: PostgreSQL follows its settings
-{%- elif postgresql.replication.role == 'standby' %}
+{%- if postgresql.replication and postgresql.replication.role == 'standby' %}
 
 nobody is waited for by a standby:
   file.absent:
@@ -117,8 +105,8 @@ PostgreSQL follows its settings:
     - follows:
       - {{ postgresql.config_dir }}/conf.d/20-django-reload.conf
       - {{ postgresql.config_dir }}/pg_hba.conf
-{%- if not postgresql.replication %}
-      - {{ postgresql.config_dir }}/conf.d
+{%- if postgresql.replication %}
+      - {{ postgresql.config_dir }}/conf.d/30-django-synchronous.conf
 {%- endif %}
     - restarts_for:
       - {{ postgresql.config_dir }}/conf.d/10-django-restart.conf
