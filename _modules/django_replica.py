@@ -393,7 +393,8 @@ def _may_be_promoted(server, own, force):
 
 def _take_over(server):
     """Let a server that was promoted serve: nobody is waited for, and replicas may come."""
-    _await(server, [])
+    if pathlib.Path(server["config_dir"], "conf.d", django_replica.SYNCHRONOUS).exists():
+        _await(server, [])
     found = django_psql.ask_here(server, django_replica.PRIMARY)
     steps = django_replica.differences(server["replication"], found, reserve=True)
     note = django_replica.noting(found, [])
