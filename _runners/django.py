@@ -5,6 +5,7 @@ What is refused is told in words, and by exit status 1.
 """
 
 import contextlib
+import sys
 
 import django_keys
 import salt.exceptions
@@ -42,8 +43,8 @@ def accept(server, fingerprint, wait=120):
     fingerprint
         As ``./bootstrap --minion`` prints it there, or ``salt-call --local key.finger``.
     wait
-        Seconds for the server to come and be at the master's orders; 0 for not to wait. One that
-        does not come stays accepted, and that is told.
+        Seconds for its key to come, and again for the server to be at the master's orders; 0 for
+        not to wait. One that does not come then stays accepted, and that is told.
 
     CLI Example:
 
@@ -52,7 +53,7 @@ def accept(server, fingerprint, wait=120):
         salt-run django.accept web1 b5:07:…:9e
     """
     with _arrival(server, wait) as arrived, salt.key.get_key(__opts__) as keys:
-        if not _answer(django_keys.accept, keys, server, fingerprint):
+        if not _answer(django_keys.accept, keys, server, fingerprint, wait, _say):
             return f"{server} is accepted already: nothing to do"
         if not arrived():
             raise Refused(
@@ -61,6 +62,10 @@ def accept(server, fingerprint, wait=120):
                 " with another key than the one that it was told of"
             )
     return f"{server} is accepted" + (" and at this master's orders" if wait else "")
+
+
+def _say(text):
+    print(text, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ the first and the last. (``salt-key --finger`` of Salt 3008 hashes those two as 
 import difflib
 import hashlib
 import re
+import time
 
 HASH = "sha256"
 # Nothing else is hashed: in a looser text a second key might hide in a line that is not.
@@ -18,6 +19,7 @@ PEM = re.compile(
 PAIRS = hashlib.new(HASH).digest_size
 SERVER = re.compile(r"[^\s*?\[\],/\\]+")
 NAMES_SHOWN = 10
+PAUSE = 0.5  # seconds between two looks at the keys
 ACCEPTED, PENDING, REJECTED, DENIED = "minions", "minions_pre", "minions_rejected", "minions_denied"
 
 
@@ -56,7 +58,7 @@ def normal(text):
     return _with_colons(digits)
 
 
-def accept(keys, server, given):
+def accept(keys, server, given, seconds=0, say=None):
     """
     Accept the key of a server if it has the fingerprint that its operator read there; returns
     whether anything was done (bool), which is not so where this key is accepted already.
@@ -67,6 +69,10 @@ def accept(keys, server, given):
         The server's minion id.
     given
         The fingerprint, as ``./bootstrap --minion`` or ``salt-call --local key.finger`` tells it.
+    seconds
+        How long to wait for a key of this server, if there is none.
+    say
+        Function that is told (str) that it is waited for.
 
     Raises :class:`KeyRefused` where there is no such key, or another one.
     """
@@ -74,7 +80,7 @@ def accept(keys, server, given):
     server = str(server)
     if not SERVER.fullmatch(server):
         raise KeyRefused(f"expected the name of one server, got '{server}'")
-    found = look(keys, server)
+    found = look(keys, server) or _wait(keys, server, seconds, say)
     if found.get(ACCEPTED) == [wanted]:
         return False
     if found.get(PENDING) != [wanted]:
@@ -106,6 +112,17 @@ def look(keys, server):
     for state in having:
         pems = texts.get(state, {}).get(server) or []
         found[state] = [_tell(pem) for pem in ([pems] if isinstance(pems, str) else pems)]
+    return found
+
+
+def _wait(keys, server, seconds, say):
+    """As :func:`look`, once there is a key of the server or the time is over."""
+    deadline, found = time.monotonic() + seconds, {}
+    if seconds:
+        say(f"{_nobody(keys, server)}. Waiting up to {seconds} seconds for it.")
+    while not found and time.monotonic() < deadline:
+        time.sleep(PAUSE)
+        found = look(keys, server)
     return found
 
 
@@ -146,10 +163,10 @@ def _nobody(keys, server):
     waiting = sorted(_of(keys.list_keys(), PENDING))
     close = difflib.get_close_matches(server, waiting, 1)
     if close:
-        hint = f"did you mean {close[0]}?"
+        hint = f"did you mean {close[0]}"
     elif waiting:
         more = ", …" if len(waiting) > NAMES_SHOWN else ""
         hint = f"there are those of {', '.join(waiting[:NAMES_SHOWN])}{more}"
     else:
-        hint = "none does. ./bootstrap --minion on the server brings it here"
+        hint = "none does: ./bootstrap --minion on the server brings it"
     return f"no key of {server} waits here; {hint}"

@@ -32,6 +32,7 @@ def master(repository, pillar):
         "pillar_roots": {"base": [str(pillar)]},
         "runner_dirs": [f"{repository}/_runners"],
         "utils_dirs": [f"{repository}/_utils"],
+        "django_formula": repository,  # as without a master: {{ opts.django_formula }} in a pillar
         # An operator accepts each key by its fingerprint.
         "auto_accept": False,
         "open_mode": False,
@@ -43,9 +44,8 @@ def master(repository, pillar):
         **SIGNING,
         # A minion that builds a release may be slow to say that it is still at it.
         "gather_job_timeout": 30,
-        # At the end of each command Salt 3008 warns of itself; in the log it still does.
-        "log_level": "error",
-        "log_level_logfile": "warning",
+        # At the end of each salt-run Salt 3008 warns of itself, even after its log is closed.
+        "log_granular_levels": {"salt.minion": "error", "salt.runner": "error"},
         **registration.OUTPUT,
     }
 

@@ -1,5 +1,8 @@
 """A Salt that is on the server already is used, the oldest that is claimed too."""
 
+import json
+import re
+
 import pytest
 
 from test.hosts import boot
@@ -7,9 +10,17 @@ from test.hosts import boot
 from .machines import ensure
 from .server import Server, put_checkout
 
-pytestmark = pytest.mark.proves(
-    "Salt", "Salt that is there already", "used as it is, 3006.29 too", on=["Debian 12"]
-)
+pytestmark = [
+    pytest.mark.proves(
+        "Salt", "Salt that is there already", "used as it is, 3006.29 too", on=["Debian 12"]
+    ),
+    pytest.mark.proves(
+        "several servers",
+        "a server without a master gets one",
+        "by `bootstrap --minion`; then nothing is left to do, and what serves goes on",
+        on=["Debian 12"],
+    ),
+]
 
 OLDEST = "3006.29"
 UV = "/opt/django-formula/uv/bin/uv"
@@ -42,3 +53,18 @@ def test_salt_that_is_there_is_used(server):
     server.assert_settled()
     again = server.bootstrap()
     assert "No changes" in again.stdout, again.stdout
+
+
+def test_a_server_that_serves_gets_a_master(server):
+    """The master is on the server itself, and has its pillar."""
+    live, master = server.live(), server.bootstrap("--master").stdout
+    assert f"Salt {OLDEST} of this server is used" in master
+    words = re.search(r"sudo ./bootstrap (--minion .*) --id NAME\n", master)[1]
+    joined = server.bootstrap(*words.split(), "--id", "solo").stdout
+    assert "minion.d/django-formula.conf is removed: this server had no master" in joined
+    accept = re.search(r"sudo (salt-run django.accept solo .*)\n", joined)[1]
+    assert server.run(accept).stdout.strip() == "solo is accepted and at this master's orders"
+    argv = ["salt", "--timeout=300", "--out=json", "--static", "solo", "state.apply"]
+    results = json.loads(server.run(argv).stdout)["solo"].values()
+    assert [result["__id__"] for result in results if result["changes"]] == []
+    assert server.live() == live and server.host.get("/").status == 200

@@ -84,8 +84,8 @@ def test_a_key_is_accepted_once(master):
 @pytest.mark.parametrize(
     ("states", "said"),
     [
-        ({}, "no key of web1 waits here; none does."),
-        ({"minions_pre": {"web11": KEY}}, "no key of web1 waits here; did you mean web11?"),
+        ({}, "no key of web1 waits here; none does: ./bootstrap"),
+        ({"minions_pre": {"web11": KEY}}, "no key of web1 waits here; did you mean web11"),
         ({"minions_pre": {"db": KEY}}, "no key of web1 waits here; there are those of db"),
         ({"minions_pre": {"web1": OTHER}}, "has another fingerprint, {other}: compare both"),
         ({"minions_pre": {"web1": "me"}}, "another fingerprint, it is no public key"),
@@ -127,3 +127,16 @@ def test_a_key_that_changes_meanwhile_is_not_left_accepted(master, tmp_path, mon
     with pytest.raises(KeyRefused, match="no longer the one that was looked at"):
         django_keys.accept(keys, "web1", FINGERPRINT)
     assert keys.list_keys()["minions"] == []
+
+
+def test_a_key_that_comes_a_moment_later_is_waited_for(master, tmp_path, monkeypatch):
+    keys, said = master(), []
+    looks = iter([None, lambda: put(tmp_path, "minions_pre", "web1", KEY)])
+    monkeypatch.setattr(django_keys.time, "sleep", lambda _: (next(looks) or (lambda: None))())
+    assert django_keys.accept(keys, "web1", FINGERPRINT, 60, said.append) is True
+    assert said[0].startswith("no key of web1 waits here") and len(said) == 1
+
+
+def test_a_key_that_does_not_come_is_not_waited_for_without_end(master):
+    with pytest.raises(KeyRefused, match="no key of web1 waits here"):
+        django_keys.accept(master(), "web1", FINGERPRINT, 0.2, str)
