@@ -12,6 +12,7 @@ import django_drained
 import django_haproxy
 import django_lock
 import django_pool
+import django_statistics
 from django_run import CommandError
 from salt.exceptions import CommandExecutionError
 
@@ -152,6 +153,29 @@ def check_certificates(test=False):
     if problems:
         raise CommandExecutionError("\n".join(problems))
     return {"changes": {}, "comment": "Every certificate is there with its key."}
+
+
+def guard_statistics(test=False):
+    """
+    Let HAProxy's page of statistics have the pillar's password, or one that is generated once and
+    kept in ``/etc/django-formula/secrets/haproxy.statistics.json``, which only root can read.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.guard_statistics
+    """
+    wanted = _haproxy()["statistics"]
+    if not wanted:
+        raise CommandExecutionError("This host's pillar has no django:haproxy:statistics")
+    with _told():
+        try:
+            changes = django_statistics.guard(wanted, test)
+        except ValueError as error:
+            raise CommandExecutionError(str(error)) from None
+    words = "is as wanted" if not changes else "would be set" if test else "was set"
+    return {"changes": changes, "comment": f"The password of {wanted['user']} {words}."}
 
 
 def _lock():

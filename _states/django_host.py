@@ -189,6 +189,20 @@ def certificates_usable(name):
 
 
 @django_states.of_words
+def statistics_guarded(name):
+    """
+    HAProxy's page of statistics has a password, the pillar's or one that is generated once; it is
+    never shown.
+
+    .. code-block:: yaml
+
+        statistics of the balancer have a password:
+          django.statistics_guarded: []
+    """
+    return _apply(name, "django.guard_statistics")
+
+
+@django_states.of_words
 def drained_kept(name):
     """
     Hosts that were drained from this balancer's pool get no requests, which each run tells; those

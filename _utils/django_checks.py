@@ -96,7 +96,7 @@ def pillar(fleet, hosts, host):
     ]
     messages += [_message(*found) for found in django_checks_fleet.balanced(projects, hosts)]
     messages += django_checks_fleet.replication(fleet, hosts, host)
-    for front in (*django_checks_fleet.FRONTS, "haproxy"):
+    for front in django_checks_fleet.FRONTS:
         if fleet[front]["port"] == fleet[front]["tls_port"]:
             messages.append(f"django:{front}:tls_port: expected another port than that of HTTP")
     apache = fleet["apache"]
@@ -126,6 +126,10 @@ def resolved(projects, fleet, host, hosts_of):
     """
     given = fleet["projects"]
     messages = [_message(*found) for found in django_checks_fleet.redis_ports(projects, fleet)]
+    messages += [
+        f"django:haproxy:{key}: {text}"
+        for key, text in django_checks_fleet.balancer_ports(projects, fleet)
+    ]
     for name, project in projects.items():
         below = [*references(project, given[name], host), *shared_secrets(project, host, hosts_of)]
         messages += [_message(name, key, text) for key, text in below]

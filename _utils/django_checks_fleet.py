@@ -5,6 +5,7 @@ import django_project_database
 import django_replica
 import django_server_apache
 
+SSH = {"ssh": {"ports": [22]}}  # where the pillar says nothing of it
 FRONTS = {"nginx": "Nginx", "apache": "Apache"}
 
 
@@ -109,6 +110,41 @@ def redis_ports(projects, fleet):
                 text = f"{port} is that of {owner[port]} (set one of them)"
                 yield name, f"{purpose}:port", f"expected a port of its own, {text}"
             owner.setdefault(port, name if purpose == "cache" else f"{name}:{purpose}")
+
+
+def balancer_ports(projects, fleet):
+    """
+    No port of the balancer that another server on its host has, as ``(key, sentence)``. projects:
+    resolved.
+    """
+    roles = {
+        role
+        for host in fleet["hosts"].values()
+        if "balancer" in host["roles"]
+        for role in host["roles"]
+    }
+    owner = dict.fromkeys((fleet["firewall"] or SSH)["ssh"]["ports"], "SSH")
+    if "database" in roles:
+        owner[fleet["postgresql"]["port"]] = "PostgreSQL"
+        owner[fleet["mariadb"]["port"]] = "MariaDB"
+    if "cache" in roles:
+        for name, project in projects.items():
+            for purpose in ("cache", "broker"):
+                if project[purpose]["engine"] == "redis" and project[purpose]["managed"]:
+                    owner[project[purpose]["port"]] = f"the {purpose} of {name}"
+    for key, port in _ports_of_balancer(fleet) if roles else ():
+        if port in owner:
+            yield key, f"expected another port than {port}, which is that of {owner[port]}"
+        owner.setdefault(port, f"django:haproxy:{key}")
+
+
+def _ports_of_balancer(fleet):
+    haproxy = fleet["haproxy"]
+    yield "port", haproxy["port"]
+    if any(project["web"]["tls"] for project in fleet["projects"].values()):
+        yield "tls_port", haproxy["tls_port"]
+    if haproxy["statistics"]:
+        yield "statistics:port", haproxy["statistics"]["port"]
 
 
 def placement(projects, hosts, is_fleet):

@@ -192,6 +192,9 @@ def public(config):
         replication["password"] = django_schema.MASK
     for source in config["pull"].get("sources", {}).values():
         source["deploy_key"] = source["deploy_key"] and django_schema.MASK
+    statistics = config["haproxy"].get("statistics", {})
+    if statistics.get("password"):
+        statistics["password"] = django_schema.MASK
     for project in config["projects"].values():
         for spec in project["secret_specs"].values():
             if "value" in spec:

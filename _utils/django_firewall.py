@@ -55,6 +55,9 @@ def configuration(fleet, host, hosts, config):
         encrypted = any(project["tls"] for project in balancer["projects"])
         ports = [balancer["port"], *([balancer["tls_port"]] if encrypted else [])]
         rules.append(_rule("balancer", ports, []))
+        statistics = balancer["statistics"]
+        if statistics and statistics["from"]:
+            rules.append(_rule("statistics", [statistics["port"]], statistics["from"]))
     runners = having("app", "worker")
     copies = [
         peer["address"] for peer in config["postgresql"].get("replication", {}).get("peers", [])

@@ -1,7 +1,11 @@
 """The HAProxy of a balancer: which projects it knows by which names, and who serves them."""
 
+import hashlib
+
+COOKIE_LENGTH = 12  # of what names a host to visitors, who need not know its name
 CONFIG = "/etc/haproxy/haproxy.cfg"
 SERVICE = "haproxy"
+STATISTICS = "/etc/haproxy/statistics.auth"  # what a browser says that knows the password
 CERTIFICATES = "/etc/haproxy/tls"  # links to the pillar's files, named as HAProxy looks for them
 
 
@@ -20,14 +24,16 @@ def configuration(fleet, hosts, projects):
     ``names`` and ``suffixes``: a request belongs to the project that has its Host among the names,
     or one that ends in a suffix; ``host``, ``path``, ``status`` and ``scheme`` of the question for
     a member's health; ``trusted`` (networks), ``timeout`` (s), ``members`` (dicts of ``name,
-    address``) and ``tls``: empty, or ``certificate`` and ``key`` (files of the pillar), ``link`` (a
-    link to the first; with ``.key`` to the other), ``server_names``, ``redirect`` and ``hsts`` (s,
-    0 for none).
+    address, cookie``), ``sticky`` (how its cookie is set, empty for none) and ``tls``: empty, or
+    ``certificate`` and ``key`` (files of the pillar), ``link`` (a link to the first; with ``.key``
+    to the other), ``server_names``, ``redirect`` and ``hsts`` (s, 0 for none). And ``statistics``:
+    empty, or ``port``, ``from`` (networks), ``user`` and ``password`` (None: to be generated).
     """
     return {
         "port": fleet["haproxy"]["port"],
         "tls_port": fleet["haproxy"]["tls_port"],
         "connections": fleet["haproxy"]["connections"],
+        "statistics": dict(fleet["haproxy"]["statistics"] or {}),
         "projects": [
             _project(project, fleet["projects"][name]["web"], hosts)
             for name, project in sorted(projects.items())
@@ -50,14 +56,30 @@ def _project(project, given, hosts):
         "status": ",".join(map(str, health["status"])),
         "scheme": "https" if web["https"] else "http",
         "trusted": list(given["trusted_proxies"]),
+        "sticky": _sticky(given, web),
         "tls": _tls(project, given),
         "timeout": max(waits) + 5,
         "members": [
-            {"name": name, "address": f"{_bracket(host['address'])}:{web['port']}"}
+            {
+                "name": name,
+                "address": f"{_bracket(host['address'])}:{web['port']}",
+                "cookie": hashlib.sha256(name.encode()).hexdigest()[:COOKIE_LENGTH],
+            }
             for name, host in hosts.items()
             if "web" in host["roles"]
         ],
     }
+
+
+def _sticky(given, web):
+    """How the cookie is set (str) that keeps a visitor at a host; empty without one."""
+    if not given["sticky"]:
+        return ""
+    always = web["https"] and (not given["tls"] or given["tls"]["redirect"])
+    secure = " secure" if always else ""
+    # Taken off the request again, so that nothing behind has to know it, and pages are not kept
+    # with it.
+    return f'insert indirect nocache httponly{secure} attr "SameSite=Lax"'
 
 
 def _tls(project, given):

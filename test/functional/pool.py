@@ -11,6 +11,7 @@ import time
 
 import django_drained
 import django_haproxy
+import django_config
 import django_lock
 import django_server_haproxy
 import django_service
@@ -89,6 +90,8 @@ class Pool:
         ]
         write_below(self._root, FOLDER, rendering.files(), moves)
         self.config.write_text(OF_A_HOST.sub("", self.config.read_text()))
+        if self._pillar["haproxy"].get("statistics"):
+            self.guarded = self.call["django.guard_statistics"]()
 
     def start(self):
         """Start HAProxy and wait until both hosts are known to be well."""
@@ -146,22 +149,24 @@ class Pool:
 
 
 @contextlib.contextmanager
-def balancing(opts, root, monkeypatch, **changes):
-    """A pool that runs; ``changes`` are keys of the project."""
+def balancing(opts, root, monkeypatch, haproxy=(), **changes):
+    """A pool that runs; ``haproxy`` are keys of the pillar's, ``changes`` of the project's."""
     inside = free_port()
     for module, name, path in (
         (django_haproxy, "SOCKET", root / "admin.sock"),
         (django_drained, "PATH", root / "drained.json"),
         (django_service, "STAMPS", root / "stamps"),
         (django_lock, "FOLDER", root / "lock"),
+        (django_server_haproxy, "STATISTICS", f"{root}{FOLDER}/statistics.auth"),
     ):
         monkeypatch.setattr(module, name, path)
+    monkeypatch.setitem(django_config.PATHS, "secrets", str(root / "secrets"))
     secret = {"password": "x" * 20}
     project = {"source": {"path": "/srv/src"}, "domains": ["shop.test"], "database": secret}
     project |= {"cache": secret, "secrets": {"SECRET_KEY": "y" * 50}, "health": {"path": "/up/"}}
     pillar = {
         "nginx": {"port": inside},
-        "haproxy": {"port": free_port(), "tls_port": free_port()},
+        "haproxy": {"port": free_port(), "tls_port": free_port(), **dict(haproxy)},
         "hosts": {
             "lb1": {"address": "127.0.0.5", "roles": ["balancer", "database", "cache"]},
             **{name: {"address": each, "roles": ["app", "web"]} for name, each in WEB.items()},

@@ -1,13 +1,16 @@
 """A real HAProxy with the rendered configuration: who is in its pool, and who is not."""
 
 import concurrent.futures
+import json
+import os
 import ssl
 import threading
 
 import django_drained
 import django_haproxy
 import pytest
-from front import Site, certificate
+import requests
+from front import Site, certificate, free_port
 from pool import balancing
 from salt.exceptions import CommandExecutionError
 
@@ -209,3 +212,63 @@ def test_another_certificate_is_taken_without_a_dropped_request(secure, tmp_path
     assert answers and all(b"HTTP/1.1 200 " in answer for answer in answers)
     after = secure.site.certificate("shop.test")
     assert before != after == ssl.PEM_cert_to_DER_cert((tmp_path / "tls.pem").read_text())
+
+
+# Statistics
+
+
+@pytest.fixture
+def counted(minion_opts, tmp_path, monkeypatch):
+    """A pool with a page of statistics for another address."""
+    haproxy = {"statistics": {"port": free_port(), "from": ["127.0.0.9"]}}
+    with balancing(minion_opts, tmp_path, monkeypatch, haproxy) as pool:
+        pool.page = f"http://127.0.0.1:{haproxy['statistics']['port']}/"
+        yield pool
+
+
+def test_statistics_are_behind_a_password_that_is_never_shown(counted, tmp_path):
+    store = tmp_path / "secrets/haproxy.statistics.json"
+    secret = tmp_path / "etc/haproxy/statistics.auth"
+    assert [os.stat(path).st_mode & 0o777 for path in (store, secret)] == [0o600, 0o600]
+    password = json.loads(store.read_text())["password"]
+    assert len(password) == 32
+    said = [counted.guarded, counted.call["django.config"](), counted.config.read_text()]
+    assert password not in json.dumps(said)
+    assert counted.guarded["changes"] == {
+        "generated": ["password"],
+        str(secret): ["content", "mode", "owner"],
+    }
+    assert counted.call["django.guard_statistics"]()["changes"] == {}
+    assert requests.get(counted.page, timeout=10).status_code == 401
+    for wrong in (("admin", "wrong"), ("root", password)):
+        assert requests.get(counted.page, auth=wrong, timeout=10).status_code == 401
+    page = requests.get(counted.page, auth=("admin", password), timeout=10)
+    assert page.status_code == 200 and "web2" in page.text
+
+
+def test_another_password_is_predicted_and_taken(counted, tmp_path):
+    (tmp_path / "secrets/haproxy.statistics.json").write_text('{"password": "another-word"}')
+    guard = counted.call["django.guard_statistics"]
+    assert guard(test=True)["changes"] == guard()["changes"] != {}
+    counted.reload()
+    assert requests.get(counted.page, auth=("admin", "another-word"), timeout=10).status_code == 200
+
+
+# Cookies
+
+
+def test_visitors_stay_with_a_host_until_it_is_drained(minion_opts, tmp_path, monkeypatch):
+    with balancing(minion_opts, tmp_path, monkeypatch, web={"sticky": True}) as pool:
+        answer = pool.ask()
+        first, cookie = answer.text, answer.getheader("Set-Cookie")
+        assert cookie.startswith("django-host=") and first not in cookie
+        assert cookie.endswith("; path=/; HttpOnly; SameSite=Lax")
+        mine = {"Cookie": f"{cookie.partition(';')[0]}; other=1"}
+        answers = [pool.ask(**mine) for _ in range(8)]
+        assert {answer.text for answer in answers} == {first}
+        assert {answer.getheader("Set-Cookie") for answer in answers} == {None}
+        assert pool.hosts[first].asked[-1]["Cookie"] == "other=1"
+        pool.call["django.drain"](first)
+        answer = pool.ask(**mine)
+        assert answer.status == 200 and answer.text != first
+        assert answer.getheader("Set-Cookie").startswith("django-host=")

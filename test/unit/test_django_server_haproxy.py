@@ -1,5 +1,6 @@
 """What a balancer knows of the projects and of the hosts behind it."""
 
+import django_config
 import pytest
 from pillars import SOURCE, assert_nothing_to_do
 
@@ -9,11 +10,16 @@ HOSTS = {
     "web2": {"address": "fd00::12", "roles": ["app", "web"]},
     "db1": {"address": "10.0.0.21", "roles": ["database", "cache"]},
 }
+SHARED = {
+    "lb1": {"address": "10.0.0.5", "roles": ["balancer", "database", "cache"]},
+    "web1": {"address": "10.0.0.11", "roles": ["app", "web"]},
+}
+TLS = {"certificate": "/etc/ssl/shop.pem", "key": "/etc/ssl/private/shop.key", "hsts": "30d"}
 PROJECT = {
     "source": SOURCE,
     "domains": ["shop.example.org", "*.shop.example.net"],
     "secrets": {"SECRET_KEY": "s" * 50},
-    "database": {"password": "x" * 12},
+    "database": {"password": "146d3146edc9" * 12},
     "cache": {"password": "y" * 12},
 }
 
@@ -29,6 +35,7 @@ def test_members_names_and_health_come_from_the_pillar(resolve):
         "port": 80,
         "tls_port": 443,
         "connections": 8192,
+        "statistics": {},
         "projects": [
             {
                 "name": "shop",
@@ -39,11 +46,12 @@ def test_members_names_and_health_come_from_the_pillar(resolve):
                 "status": "200,204",
                 "scheme": "https",
                 "trusted": ["192.0.2.1"],
+                "sticky": "",
                 "tls": {},
                 "timeout": 95,
                 "members": [
-                    {"name": "web1", "address": "10.0.0.11:80"},
-                    {"name": "web2", "address": "[fd00::12]:80"},
+                    {"name": "web1", "address": "10.0.0.11:80", "cookie": "659a7fb2af47"},
+                    {"name": "web2", "address": "[fd00::12]:80", "cookie": "x"},
                 ],
             }
         ],
@@ -84,8 +92,7 @@ def test_address_of_the_site_is_that_of_the_balancer(resolve):
 
 
 def test_certificates_are_the_balancers(resolve):
-    tls = {"certificate": "/etc/ssl/shop.pem", "key": "/etc/ssl/private/shop.key", "hsts": "30d"}
-    django = {**fleet(web={"tls": tls}), "haproxy": {"tls_port": 8443}}
+    django = {**fleet(web={"tls": TLS}), "haproxy": {"tls_port": 8443}}
     (project,) = resolve(django, id="lb1")["haproxy"]["projects"]
     assert project["tls"] == {
         "certificate": "/etc/ssl/shop.pem",
@@ -105,9 +112,28 @@ def test_certificates_are_the_balancers(resolve):
     assert [rule["ports"] for rule in behind["firewall"]["rules"]] == [[22], [80]]
 
 
+@pytest.mark.parametrize(
+    ("web", "secure"),
+    [({"tls": TLS}, True), ({"tls": {**TLS, "redirect": False}}, False), ({}, False)],
+)
+def test_cookies_go_by_https_alone_where_all_goes_by_it(resolve, web, secure):
+    (project,) = resolve(fleet(web={**web, "sticky": True}), id="lb1")["haproxy"]["projects"]
+    assert ("secure" in project["sticky"]) == secure
+
+
+def test_the_password_of_statistics_is_masked_and_its_port_opened(resolve):
+    statistics = {"password": "a-password-of-ours", "from": ["192.0.2.0/24"]}
+    config = resolve({**fleet(), "haproxy": {"statistics": statistics}}, id="lb1")
+    assert config["haproxy"]["statistics"]["password"] == "a-password-of-ours"
+    assert "a-password-of-ours" not in str(django_config.public(config))
+    opened = {"for": "statistics", "protocol": "tcp", "ports": [8404], "from": ["192.0.2.0/24"]}
+    assert opened in config["firewall"]["rules"]
+    alone = resolve({**fleet(), "haproxy": {"statistics": {}}}, id="lb1")
+    assert "8404" not in str(alone["firewall"])
+
+
 def test_a_header_of_the_pillar_is_not_written_over(resolve):
-    tls = {"certificate": "/etc/ssl/shop.pem", "key": "/etc/ssl/private/shop.key", "hsts": "30d"}
-    web = {"tls": tls, "headers": {"strict-transport-security": "max-age=1"}}
+    web = {"tls": TLS, "headers": {"strict-transport-security": "max-age=1"}}
     (project,) = resolve(fleet(web=web), id="lb1")["haproxy"]["projects"]
     assert project["tls"]["hsts"] == 0
 
@@ -117,8 +143,21 @@ def test_a_header_of_the_pillar_is_not_written_over(resolve):
     [
         (fleet(domains=[]), "shop:domains: expected a list of domain names, by which the balancer"),
         (
-            {**fleet(), "haproxy": {"port": 443}},
-            "django:haproxy:tls_port: expected another port than that of HTTP",
+            {**fleet(web={"tls": TLS}), "haproxy": {"port": 443}},
+            "django:haproxy:tls_port: expected another port than 443, which is that of"
+            " django:haproxy:port",
+        ),
+        (
+            {**fleet(), "haproxy": {"port": 22}},
+            "django:haproxy:port: expected another port than 22, which is that of SSH",
+        ),
+        (
+            {**fleet(), "haproxy": {"statistics": {"port": 5432}}, "hosts": SHARED},
+            "haproxy:statistics:port: expected another port than 5432, which is that of PostgreSQL",
+        ),
+        (
+            {**fleet(), "haproxy": {"port": 6379}, "hosts": SHARED},
+            "haproxy:port: expected another port than 6379, which is that of the cache of shop",
         ),
         (
             {

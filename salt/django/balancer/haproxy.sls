@@ -53,6 +53,13 @@ HAProxy knows certificates by name:
       - file: links to certificates have a directory
 {%- endfor %}
 {%- endif %}
+{%- if django.haproxy.statistics %}
+
+statistics of the balancer have a password:
+  django.statistics_guarded:
+    - require:
+      - pkg: packages are installed
+{%- endif %}
 
 HAProxy is configured:
   file.managed:
@@ -71,6 +78,9 @@ HAProxy is configured:
       - file: "{{ project.name }}: HAProxy finds its certificate"
 {%- endfor %}
 {%- endif %}
+{%- if django.haproxy.statistics %}
+      - django: statistics of the balancer have a password
+{%- endif %}
 
 HAProxy runs:
   django.service_running:
@@ -86,8 +96,14 @@ HAProxy runs:
       - {{ project.tls.link }}.key
 {%- endfor %}
 {%- endif %}
+{%- if django.haproxy.statistics %}
+      - /etc/haproxy/statistics.auth
+{%- endif %}
     - watch:
       - file: HAProxy is configured
+{%- if django.haproxy.statistics %}
+      - django: statistics of the balancer have a password
+{%- endif %}
 {%- if secure %}
       - file: HAProxy knows certificates by name
 {%- for project in secure %}
