@@ -5,10 +5,11 @@ import os
 import pathlib
 
 LISTENING = "0A"
-FRONTS = {"nginx": "Nginx", "apache": "Apache"}
+FRONTS = {"nginx": "Nginx", "apache": "Apache", "haproxy": "HAProxy"}
 SERVERS = {  # the program of each, and the file that says whether this formula looks after it
     "nginx": ("nginx", "/etc/nginx/nginx.conf"),
     "apache": ("apache2", "/etc/apache2/apache2.conf"),
+    "haproxy": ("haproxy", "/etc/haproxy/haproxy.cfg"),
 }
 MARK = "# Written by django-formula;"
 
@@ -20,14 +21,22 @@ def wanted(config):
         if config[key]:
             front, programs = config[key], holders(key)
             ports.append((front["port"], f"the front door ({name})", programs))
-            if any(project["web"]["tls"] for project in config["projects"].values()):
+            if _speaks_tls(key, config):
                 ports.append((front["tls_port"], f"the front door ({name} with TLS)", programs))
+            if front.get("statistics"):
+                ports.append((front["statistics"]["port"], f"{name}'s statistics", programs))
     if config["postgresql"]:
         ports.append((config["postgresql"]["port"], "PostgreSQL", ("postgres", "postmaster")))
     for instance in config["redis"].get("instances", ()):
         purpose = f"the {instance['label']} of {instance['project']}"
         ports.append((instance["port"], purpose, ("redis-server", "redis-check-aof")))
     return ports
+
+
+def _speaks_tls(front, config):
+    if front == "haproxy":
+        return any(project["tls"] for project in config[front]["projects"])
+    return any(project["web"]["tls"] for project in config["projects"].values())
 
 
 def holders(front, servers=SERVERS):

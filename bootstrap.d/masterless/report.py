@@ -155,6 +155,26 @@ def front(config):
     return config["nginx"] or config["apache"]
 
 
+def _passed_on(name, config):
+    """What a balancer does for a project, in words; empty on other hosts."""
+    for project in config["haproxy"].get("projects", ()):
+        if project["name"] == name:
+            hosts = ", ".join(member["name"] for member in project["members"])
+            return f"{config['projects'][name]['url']}/   passed on to {hosts}"
+    return ""
+
+
+def _statistics(config):
+    """A line about the page of a balancer, where it has one."""
+    statistics = config["haproxy"].get("statistics")
+    if not statistics:
+        return []
+    given, store = statistics["password"], f"{config['paths']['secrets']}/haproxy.statistics.json"
+    words = "the pillar's" if given else f"password in {store}"
+    page = f"http://127.0.0.1:{statistics['port']}/"
+    return [("statistics", f"{page}   {statistics['user']}, password: {words}")]
+
+
 def stack(config):
     """What runs on the host, in words."""
     parts = []
@@ -196,6 +216,7 @@ def conclusion(groups, config, answers, seconds, command, pillar):
     else:
         lines = [f"No changes in {took}: {_steps(groups.total)} looked at, all as the pillar says."]
     rows = []
+    runs = "django.app.project" in config["tiers"]
     for title, project in config["projects"].items():
         paths, sites = project["paths"], served(config)
         if title in sites:
@@ -203,16 +224,20 @@ def conclusion(groups, config, answers, seconds, command, pillar):
                 (title, f"{project['url']}/   {answers.get(title, (True, ''))[1]}".rstrip())
             )
         else:
-            rows.append((title, "(not served from this host)"))
+            rows.append((title, _passed_on(title, config) or "(not served from this host)"))
         secrets = f"{config['paths']['secrets']}/{title}.json"
-        if project.get("superuser"):
+        if runs and project.get("superuser"):
             user = project["superuser"]["username"]
             given = "value" in project["secret_specs"].get("superuser.password", {})
             word = "the pillar's" if given else f"superuser.password in {secrets}"
             rows.append(("  admin", f"{user}, password: {word}"))
-        rows.append(("  releases", f"{paths['releases']} ({paths['current']} is live)"))
-        rows.append(("  secrets", f"{secrets} (only root)"))
-        rows.append(("  logs", paths["log"]))
+        if runs:
+            rows.append(("  releases", f"{paths['releases']} ({paths['current']} is live)"))
+        if project["secret_specs"]:
+            rows.append(("  secrets", f"{secrets} (only root)"))
+        if runs:
+            rows.append(("  logs", paths["log"]))
+    rows += _statistics(config)
     rows.append(("running", stack(config)))
     rows.append(("pillar", pillar))
     width = max(len(head) for head, _ in rows) + 2
@@ -227,7 +252,7 @@ def conclusion(groups, config, answers, seconds, command, pillar):
     if unwell:
         log = LOGS["nginx" if config["nginx"] else "apache"]
         lines += ["", f"NOT WELL: {', '.join(unwell)}. Its logs and {log} say why."]
-    if names:
+    if names and runs:
         after.append((f"django-manage {names[0]} COMMAND", "run a management command"))
     width = max(len(words) for words, _ in after) + 2
     return [*lines, "", "Next:", *(f"  {words:<{width}}{text}" for words, text in after)]

@@ -9,9 +9,9 @@ import subprocess
 import threading
 import time
 
+import django_config
 import django_drained
 import django_haproxy
-import django_config
 import django_lock
 import django_server_haproxy
 import django_service

@@ -51,7 +51,7 @@ def test_members_names_and_health_come_from_the_pillar(resolve):
                 "timeout": 95,
                 "members": [
                     {"name": "web1", "address": "10.0.0.11:80", "cookie": "659a7fb2af47"},
-                    {"name": "web2", "address": "[fd00::12]:80", "cookie": "x"},
+                    {"name": "web2", "address": "[fd00::12]:80", "cookie": "146d3146edc9"},
                 ],
             }
         ],
@@ -156,8 +156,12 @@ def test_a_header_of_the_pillar_is_not_written_over(resolve):
             "haproxy:statistics:port: expected another port than 5432, which is that of PostgreSQL",
         ),
         (
-            {**fleet(), "haproxy": {"port": 6379}, "hosts": SHARED},
-            "haproxy:port: expected another port than 6379, which is that of the cache of shop",
+            {
+                **fleet(cache={"password": "y" * 12, "port": 6400}),
+                "haproxy": {"port": 6400},
+                "hosts": SHARED,
+            },
+            "haproxy:port: expected another port than 6400, which is that of the cache of shop",
         ),
         (
             {

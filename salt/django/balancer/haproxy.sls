@@ -82,6 +82,18 @@ HAProxy is configured:
       - django: statistics of the balancer have a password
 {%- endif %}
 
+{%- set fronts = {'Nginx': ('nginx', '/etc/nginx/nginx.conf'), 'Apache': ('apache2', '/etc/apache2/apache2.conf')} %}
+{%- for title, (service, file) in fronts.items() %}
+
+{{ title }} has left its ports to HAProxy:
+  django.service_dead:
+    - name: {{ service }}
+    - enable: False
+    - configured: {{ file }}
+    - require:
+      - file: HAProxy is configured
+{%- endfor %}
+
 HAProxy runs:
   django.service_running:
     - name: haproxy
@@ -99,6 +111,10 @@ HAProxy runs:
 {%- if django.haproxy.statistics %}
       - /etc/haproxy/statistics.auth
 {%- endif %}
+    - require:
+{%- for title in fronts %}
+      - django: {{ title }} has left its ports to HAProxy
+{%- endfor %}
     - watch:
       - file: HAProxy is configured
 {%- if django.haproxy.statistics %}

@@ -166,13 +166,21 @@ Nginx has left its ports to Apache:
       - file: "{{ name }}: Apache serves it"
 {%- endfor %}
 
+HAProxy has left its ports to Apache:
+  django.service_dead:
+    - name: haproxy
+    - enable: False
+    - configured: /etc/haproxy/haproxy.cfg
+    - require:
+      - django: Nginx has left its ports to Apache
+
 Apache keeps to its limits:
   django.service_running:
     - name: apache2
     - follows:
       - /etc/apache2/restart.conf
     - require:
-      - django: Nginx has left its ports to Apache
+      - django: HAProxy has left its ports to Apache
     - watch:
       - file: Apache has its limits
 

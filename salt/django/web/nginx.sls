@@ -107,6 +107,14 @@ Apache has left its ports to Nginx:
       - file: "{{ name }}: Nginx serves it"
 {%- endfor %}
 
+HAProxy has left its ports to Nginx:
+  django.service_dead:
+    - name: haproxy
+    - enable: False
+    - configured: /etc/haproxy/haproxy.cfg
+    - require:
+      - django: Apache has left its ports to Nginx
+
 Nginx runs:
   django.service_running:
     - name: nginx
@@ -123,7 +131,7 @@ Nginx runs:
 {%- endif %}
 {%- endfor %}
     - require:
-      - django: Apache has left its ports to Nginx
+      - django: HAProxy has left its ports to Nginx
     - watch:
       - file: Nginx is configured
       - file: requests for unknown hosts are refused
