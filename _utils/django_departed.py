@@ -44,8 +44,11 @@ def services(config):
         found |= {path.name for path in django_service.SCRIPTS.glob(f"{kind}-*")}
     if not config["firewall"] and pathlib.Path(django_firewall.RULES).exists():
         found.add(django_firewall.SERVICE)
-    for kind, server in (("haproxy", django_server_haproxy), ("nfs", django_server_nfs)):
-        if not config[kind] and django_service.is_configured_by_us(server.CONFIG):
+    # A front door stops a balancer by itself, before it takes its ports.
+    heirs = ("haproxy", "nginx", "apache")
+    for kinds, server in ((heirs, django_server_haproxy), (("nfs",), django_server_nfs)):
+        is_over = not any(config.get(kind) for kind in kinds)
+        if is_over and django_service.is_configured_by_us(server.CONFIG):
             found.add(server.SERVICE)
     looked = {name: django_service.look(name) for name in sorted(found - wanted)}
     return [name for name, seen in looked.items() if seen["running"] or seen["enabled"]]

@@ -528,6 +528,25 @@ def test_a_media_server_has_nfs_alone(minion_opts):
     assert owned == {"/srv/media/shop/media": (900, "www-data", "2750")}
 
 
+@pytest.mark.parametrize("server", ["nginx", "apache"])
+def test_ports_are_handed_over_before_they_are_taken(minion_opts, server):
+    password = {"password": "x" * 20}
+    project = {"source": {"path": "/srv/src"}, "database": password, "cache": password}
+    project.update(secrets={"SECRET_KEY": "y" * 50}, domains=["shop.example.org"])
+    project["web"] = {"server": server}
+    roles = {"host1": ["balancer"], "host2": ["app", "web", "database", "cache"]}
+    hosts = {name: {"address": f"10.0.0.1{name[-1]}", "roles": roles[name]} for name in roles}
+    pillar = {"django": {"hosts": hosts, "projects": {"shop": project}}}
+    for host, taker, givers in (
+        ("host1", "haproxy", ["nginx", "apache2"]),
+        ("host2", server.replace("apache", "apache2"), ["haproxy"]),
+    ):
+        low = Rendering(minion_opts, grains(id=host), pillar).low
+        order = {(chunk["fun"], chunk["name"]): chunk["order"] for chunk in low}
+        for giver in givers:
+            assert order["service_dead", giver] < order["service_running", taker]
+
+
 def test_a_balancer_has_the_certificates_and_no_secret_of_them(minion_opts, system):
     password = {"password": "x" * 20}
     project = {"source": {"path": "/srv/src"}, "database": password, "cache": password}

@@ -118,7 +118,8 @@ def test_balancer_that_left_the_map(tmp_path, monkeypatch):
     assert django_departed.services(config) == []
     (tmp_path / "haproxy.cfg").write_text(f"{django_service.HEADER} the next run replaces.\n")
     assert django_departed.services(config) == ["haproxy"]
-    assert django_departed.services({**config, "haproxy": {"port": 80}}) == []
+    for kind in ("haproxy", "nginx", "apache"):
+        assert django_departed.services({**config, kind: {"port": 80}}) == []
 
 
 def test_media_server_that_left_the_map(tmp_path, monkeypatch):
