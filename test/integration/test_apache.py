@@ -61,7 +61,7 @@ def server():
         predicted = server.predict()
         made = server.apply()
         assert predicted.changed == made.changed
-        assert "Nginx has left its ports to Apache" in made.changed
+        assert "other servers have left their ports to Apache" in made.changed
         yield server
 
 

@@ -82,17 +82,14 @@ HAProxy is configured:
       - django: statistics of the balancer have a password
 {%- endif %}
 
-{%- set fronts = {'Nginx': ('nginx', '/etc/nginx/nginx.conf'), 'Apache': ('apache2', '/etc/apache2/apache2.conf')} %}
-{%- for title, (service, file) in fronts.items() %}
-
-{{ title }} has left its ports to HAProxy:
+other servers have left their ports to HAProxy:
   django.service_dead:
-    - name: {{ service }}
+    - names:
+      - nginx: [{configured: /etc/nginx/nginx.conf}]
+      - apache2: [{configured: /etc/apache2/apache2.conf}]
     - enable: False
-    - configured: {{ file }}
     - require:
       - file: HAProxy is configured
-{%- endfor %}
 
 HAProxy runs:
   django.service_running:
@@ -112,9 +109,7 @@ HAProxy runs:
       - /etc/haproxy/statistics.auth
 {%- endif %}
     - require:
-{%- for title in fronts %}
-      - django: {{ title }} has left its ports to HAProxy
-{%- endfor %}
+      - django: other servers have left their ports to HAProxy
     - watch:
       - file: HAProxy is configured
 {%- if django.haproxy.statistics %}

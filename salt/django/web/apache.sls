@@ -155,24 +155,17 @@ Apache is started by its init script:
       - django: Apache keeps to its limits
 {%- endif %}
 
-Nginx has left its ports to Apache:
+other servers have left their ports to Apache:
   django.service_dead:
-    - name: nginx
+    - names:
+      - nginx: [{configured: /etc/nginx/nginx.conf}]
+      - haproxy: [{configured: /etc/haproxy/haproxy.cfg}]
     - enable: False
-    - configured: /etc/nginx/nginx.conf
     - require:
       - pkg: packages are installed
 {%- for name in django.apache.sites %}
       - file: "{{ name }}: Apache serves it"
 {%- endfor %}
-
-HAProxy has left its ports to Apache:
-  django.service_dead:
-    - name: haproxy
-    - enable: False
-    - configured: /etc/haproxy/haproxy.cfg
-    - require:
-      - django: Nginx has left its ports to Apache
 
 Apache keeps to its limits:
   django.service_running:
@@ -180,7 +173,7 @@ Apache keeps to its limits:
     - follows:
       - /etc/apache2/restart.conf
     - require:
-      - django: HAProxy has left its ports to Apache
+      - django: other servers have left their ports to Apache
     - watch:
       - file: Apache has its limits
 

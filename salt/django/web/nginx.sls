@@ -96,24 +96,17 @@ sites of projects have a directory:
 {%- endif %}
 {%- endfor %}
 
-Apache has left its ports to Nginx:
+other servers have left their ports to Nginx:
   django.service_dead:
-    - name: apache2
+    - names:
+      - apache2: [{configured: /etc/apache2/apache2.conf}]
+      - haproxy: [{configured: /etc/haproxy/haproxy.cfg}]
     - enable: False
-    - configured: /etc/apache2/apache2.conf
     - require:
       - pkg: packages are installed
 {%- for name in django.nginx.sites %}
       - file: "{{ name }}: Nginx serves it"
 {%- endfor %}
-
-HAProxy has left its ports to Nginx:
-  django.service_dead:
-    - name: haproxy
-    - enable: False
-    - configured: /etc/haproxy/haproxy.cfg
-    - require:
-      - django: Apache has left its ports to Nginx
 
 Nginx runs:
   django.service_running:
@@ -131,7 +124,7 @@ Nginx runs:
 {%- endif %}
 {%- endfor %}
     - require:
-      - django: HAProxy has left its ports to Nginx
+      - django: other servers have left their ports to Nginx
     - watch:
       - file: Nginx is configured
       - file: requests for unknown hosts are refused
