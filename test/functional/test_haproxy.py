@@ -50,7 +50,7 @@ def test_a_drained_host_answers_what_it_has_and_gets_nothing_new(pool, visitors)
     pool.answer_soon()
     again = pool.call["django.drain"]("web1")
     assert (again["changes"], again["left"]) == ({}, 0)
-    assert answer.result().text == "web1"
+    assert pool.hosts["web1"].may_answer.is_set() and answer.result().text == "web1"
     assert "salt-call django.undrain web1" in again["comment"]
     status = pool.call["django.status"]()["shop"]["pool"]
     assert status["web1"].items() >= {"state": "MAINT", "drained": True, "requests": 0}.items()
@@ -62,7 +62,7 @@ def test_requests_of_a_haproxy_before_a_reload_are_waited_for(pool, visitors):
     pool.reload()
     pool.answer_soon()
     assert pool.call["django.drain"]("web1")["left"] == 0
-    assert answer.result().text == "web1"
+    assert pool.hosts["web1"].may_answer.is_set() and answer.result().text == "web1"
 
 
 def test_a_drained_host_stays_out_over_reloads_and_new_files(pool):
