@@ -353,6 +353,7 @@ def test_secret_keys_are_exactly_these(schema):
     found = {":".join(path) for path in django_schema.secret_paths(schema)}
     project = "projects:*"
     assert found == {
+        "haproxy:statistics:password",
         "python:index_url",
         "python:extra_index_urls",
         "pull:pillar:deploy_key",
