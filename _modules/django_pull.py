@@ -29,8 +29,9 @@ def configure_pull(test=False):
     Write what ``django-pull`` has to know, ``django:pull`` of the pillar, to a file for root only,
     as deploy keys are in it.
 
-    Returns ``{"changes": dict, "comment": str}``. Raises CommandExecutionError on a host without
-    ``pull`` in its pillar, and on one that ``bootstrap`` has not set up.
+    Returns ``{"changes": dict, "comment": str}``, with ``"warnings"`` where the last pull failed.
+    Raises CommandExecutionError on a host without ``pull`` in its pillar, and on one that
+    ``bootstrap`` has not set up.
 
     CLI Example:
 
@@ -54,4 +55,6 @@ def configure_pull(test=False):
         os.makedirs(os.path.dirname(path), exist_ok=True)
         django_layout.write_atomic(path, text, MODE)
     words = "is as wanted" if not differing else "would be written" if test else "was written"
-    return {"changes": {path: differing} if differing else {}, "comment": f"{path} {words}."}
+    told = {"changes": {path: differing} if differing else {}, "comment": f"{path} {words}."}
+    complaint = django_pull_note.complaint()
+    return {**told, "warnings": [complaint]} if complaint else told

@@ -51,6 +51,17 @@ def last(now=None, path=NOTE):
     return {**told, **{key: note[key] for key in keys if note.get(key)}}
 
 
+def complaint(now=None, path=NOTE):
+    """A sentence on the last pull if it has failed, else None; nothing of one that is under way."""
+    told = last(now, path)
+    if not told["failed"]:
+        return None
+    count = told.get("failures", 1)
+    how = "failed" if count == 1 else f"failed, as {count} in a row have,"
+    first = next(iter(told.get("problems", [])), told["result"]).splitlines()[0]
+    return f"The last pull {how} {told['age']} ago: {first} (see {LOG})"
+
+
 def read(path):
     """A note (dict), empty where there is none that makes sense."""
     try:

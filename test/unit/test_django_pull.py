@@ -146,6 +146,23 @@ def test_a_pull_that_was_killed_is_told(last):
     assert (told["result"], told["failed"], told["age"]) == ("was broken off", True, "1 hour")
 
 
+def test_a_pull_that_failed_is_complained_of(tmp_path):
+    path = tmp_path / "last.json"
+    note = {"started": "2026-05-01T02:40:00+00:00", "ended": "2026-05-01T02:59:00+00:00"}
+    note.update(result="Apart from that: No changes", exit_status=1, failures=3)
+    note.update(problems=["pillar: cannot be fetched: exit status 128\nfatal: no route"])
+    path.write_text(json.dumps(note))
+    assert django_pull_note.complaint(NOW, path) == (
+        "The last pull failed, as 3 in a row have, 1 minute ago: pillar: cannot be fetched: "
+        "exit status 128 (see /var/log/django-formula/pull.log)"
+    )
+    path.write_text(json.dumps({**note, "failures": 1}))
+    assert django_pull_note.complaint(NOW, path).startswith("The last pull failed 1 minute ago: ")
+    path.write_text(json.dumps({**note, "exit_status": 0}))
+    assert django_pull_note.complaint(NOW, path) is None
+    assert django_pull_note.complaint(NOW, tmp_path / "none") is None
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [(-5, "0 seconds"), (1, "1 second"), (119, "1 minute"), (7200, "2 hours"), (2e5, "2 days")],
