@@ -25,12 +25,15 @@ import time
 
 import django_layout
 import django_pull_note
-from django_pull_source import Source, SourceError, short, title
+from django_pull_source import Refused, Source, SourceError, short, title
 from django_run import BASE_PATH
+from django_source import masked
 
 DONE, FAILED, REFUSED = 0, 1, 2
 BUSY = 75  # what bootstrap says while another run is under way
 IN_FORCE = django_pull_note.FOLDER / "in-force.json"
+ANSWERED = django_pull_note.FOLDER / "answered.json"  # where what was pulled last came from
+LOCATION = ("git", "rev", "deploy_key", "known_hosts")
 LOCK = pathlib.Path("/run/django-pull.lock")
 OWN_FORMULA = pathlib.Path(__file__).resolve().parents[2]  # the next run begins here, too
 PATIENCE, PAUSE = 1800, 10  # seconds for a run that is under way
@@ -109,6 +112,7 @@ class Pull:
             for kind, found in django_layout.read_json(IN_FORCE).items()
             if kind in self.sources and pathlib.Path(found["folder"]).is_dir()
         }
+        self.answered = django_layout.read_json(ANSWERED)
         before = django_pull_note.read(django_pull_note.NOTE)
         self.failures = before.get("failures", 0)
         self.note = {"started": _now(), "pid": os.getpid(), "failures": self.failures}
@@ -132,13 +136,40 @@ class Pull:
         wanted = dict(self.force)
         for kind, source in self.sources.items():
             try:
-                wanted[kind] = source.pull(self.force.get(kind, {}), self.rewind)
+                wanted[kind] = self._pull(kind, source)
             except (SourceError, OSError) as error:
                 self.problems.append(f"{kind}: {error}")
                 continue
             if wanted[kind]["commit"] != self.force.get(kind, {}).get("commit"):
                 self._say(f"{kind}: {_described(wanted[kind])}{self._before(kind)}")
         return wanted
+
+    def _pull(self, kind, source):
+        """
+        What a source has to be applied (dict). Where it does not answer, as when the pillar has a
+        wrong URL, the one that answered last is asked: what mends that is looked for there, by the
+        rules of now.
+        """
+        force, location = self.force.get(kind, {}), {key: source.settings[key] for key in LOCATION}
+        try:
+            found = source.pull(force, self.rewind)
+        except Refused:
+            raise
+        except SourceError as error:
+            before = self.answered.get(kind)
+            if not before or before == location:
+                raise
+            former = Source(kind, {**source.settings, **before}, django_pull_note.FOLDER)
+            found = former.pull(force, self.rewind)
+            where = f"{masked(before['git'])} ({former.name})"
+            self.problems.append(
+                f"{kind}: {error}\n{where}, which answered last, was asked instead"
+            )
+            return found
+        if self.answered.get(kind) != location:
+            self.answered[kind] = location
+            django_layout.write_json(ANSWERED, self.answered, 0o600)
+        return found
 
     def _before(self, kind):
         return f", after {short(self.force[kind]['commit'])}" if kind in self.force else ""

@@ -79,6 +79,7 @@ def place(tmp_path, monkeypatch):
         path = tmp_path / "host" / getattr(django_pull_note, name).name
         monkeypatch.setattr(django_pull_note, name, path)
     monkeypatch.setattr(pull, "IN_FORCE", django_pull_note.FOLDER / "in-force.json")
+    monkeypatch.setattr(pull, "ANSWERED", django_pull_note.FOLDER / "answered.json")
     monkeypatch.setattr(pull, "LOCK", tmp_path / "lock")
     monkeypatch.setattr(pull, "PAUSE", 0.01)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
@@ -119,6 +120,25 @@ def test_what_cannot_be_fetched_leaves_what_is_in_force(place, capsys):
     assert "pillar: cannot be fetched" in last["problems"][0]
     assert "Apart from that: Done" in last["result"]
     assert "django-pull: pillar: cannot be fetched" in capsys.readouterr().out
+
+
+def test_a_wrong_address_in_the_pillar_does_not_cut_a_server_off(place):
+    """The repository that answered last is asked for the commit that mends it."""
+    place.repository.commit("one", by="ada")
+    place()
+    right, place.source["git"] = place.source["git"], place.source["git"] + "-away"
+    place.repository.commit("two", by="ada")
+    assert place() == 1
+    assert place.asked() == ["one", "two"]
+    (problem,) = told()["problems"]
+    assert "cannot be fetched" in problem and f"{right} (main), which answered last" in problem
+    place.source["signed_by"] = [place.repository.public("ada")]
+    unsigned = place.repository.commit("three")
+    assert place() == 1, "by the rules of now"
+    assert place.in_force() != unsigned
+    place.source["git"] = right
+    place.repository.commit("four", by="ada")
+    assert (place(), told()["failed"]) == (0, False)
 
 
 def test_the_first_pull_may_fail(place):
