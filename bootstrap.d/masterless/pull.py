@@ -78,7 +78,7 @@ def main(arguments):
         status = Pull(settings, options.rewind).run()
         told = _settings()
         # What was applied may say that something else is to be pulled, such as a newer formula.
-        return Pull(told).run() if status == DONE and told and told != settings else status
+        return Pull(told).run() if told not in ({}, settings) else status
 
 
 def _settings():
