@@ -268,7 +268,10 @@ def stop_departed(test=False):
             raise CommandExecutionError(f"django-pull: {error}") from None
         changes.update({"django-pull": {"removed": ended}} if ended else {})
     if not names:
-        return {"changes": changes, "comment": "Every project of this host is in its pillar."}
+        comment = "Every project of this host is in its pillar."
+        if "django-pull" in changes:
+            comment += f" It {'would fetch' if test else 'fetches'} no pillar from git any more."
+        return {"changes": changes, "comment": comment}
     comment = f"Not in the pillar of this host, so only their data is kept: {', '.join(names)}."
     if busy:
         comment += f" Still finishing their work: {', '.join(busy)}."

@@ -359,7 +359,7 @@ def status(project=None):
         replication = django_standby.report(_access().valid()["postgresql"])
         for answer in found.values():
             answer["replication"] = replication
-    if public["pull"] and not project:
+    if public["pull"] and not project and __opts__.get("file_client") == "local":
         found["last pull"] = django_pull_note.last()
     return found
 
