@@ -116,6 +116,7 @@ class Pull:
         before = django_pull_note.read(django_pull_note.NOTE)
         self.failures = before.get("failures", 0)
         self.note = {"started": _now(), "pid": os.getpid(), "failures": self.failures}
+        self.note.update(self._in_force())
         self.problems = []
 
     def run(self):
@@ -175,18 +176,24 @@ class Pull:
         return f", after {short(self.force[kind]['commit'])}" if kind in self.force else ""
 
     def _apply_all(self, wanted):
-        """Apply what was fetched, or else again what is in force: exit status, summary."""
-        status, lines = self._bootstrap(wanted)
-        if status in (DONE, FAILED):
-            self._take(wanted)
-        elif status != BUSY and wanted != self.force:
-            names = " and ".join(
-                f"{kind} {short(found['commit'])}"
-                for kind, found in wanted.items()
-                if found != self.force.get(kind)
-            )
-            self.problems.append("\n".join([f"{names} was refused:", *lines]))
-            status, lines = self._bootstrap(self.force)
+        """
+        Apply what was fetched, or as much of it as is not refused: exit status, summary. What is in
+        force stands in for the rest, so that no formula keeps a pillar out that would mend it.
+        """
+        new = [kind for kind in wanted if wanted[kind] != self.force.get(kind)]
+        refusals = {}
+        for left in left_out(new):
+            chosen = {**wanted, **{kind: self.force.get(kind) for kind in left}}
+            chosen = {kind: found for kind, found in chosen.items() if found}
+            status, lines = self._bootstrap(chosen)
+            if status in (DONE, FAILED):
+                self._take(chosen)
+            if status in (DONE, FAILED, BUSY):
+                break
+            refusals.update(dict.fromkeys(lines))
+        if refusals and left:
+            names = " and ".join(f"{kind} {short(wanted[kind]['commit'])}" for kind in left)
+            self.problems.append("\n".join([f"{names} was refused:", *refusals]))
         if status != DONE:
             self.problems.append("\n".join(lines))
         return status, lines[0] if lines else ""
@@ -217,6 +224,10 @@ class Pull:
                 source.keep(wanted[kind]["commit"])
                 source.prune(kept)
 
+    def _in_force(self):
+        """What is in force, for people (dict by kind)."""
+        return {kind: _described(found) for kind, found in self.force.items()}
+
     def _conclude(self, status, said):
         failed = bool(self.problems)
         if failed and status == DONE:
@@ -225,9 +236,8 @@ class Pull:
         for problem in self.problems:
             self._say(f"django-pull: {problem}", syslog.LOG_ERR)
         self._say(said)
-        in_force = {kind: _described(found) for kind, found in self.force.items()}
         heads = [_clipped(problem) for problem in self.problems]
-        self.note.update(in_force, ended=_now(), exit_status=status, result=said)
+        self.note.update(self._in_force(), ended=_now(), exit_status=status, result=said)
         self.note.update(problems=heads, failures=self.failures)
         self._remember()
         if failed and self.settings["on_failure"]:
@@ -268,6 +278,18 @@ class Pull:
             syslog.openlog("django-pull", facility=syslog.LOG_CRON)
             for line in text.splitlines():
                 syslog.syslog(level, line)
+
+
+def left_out(new):
+    """
+    What may be left out of that which is new, if it is refused, in the order in which to try it
+    (list of tuples).
+
+    new
+        Kinds (list of str) that were fetched and are not in force.
+    """
+    each = [(kind,) for kind in ("formula", "pillar") if kind in new]
+    return [(), *each, *([("pillar", "formula")] if len(each) > 1 else [])]
 
 
 def _call(argv, environment):

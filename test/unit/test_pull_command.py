@@ -44,10 +44,12 @@ class Place:
         (folder / "formula/bootstrap").chmod(0o755)
         self.source = {"git": str(self.repository.folder), "rev": "main", "rewind": False}
         self.source.update(deploy_key=None, known_hosts=[], signed_by=[], folders=[])
-        self.hook = None
+        self.hook = self.formula = None
 
     def configure(self):
-        told = {"sources": {"pillar": self.source}, "on_failure": self.hook}
+        sources = {"pillar": self.source, "formula": self.formula}
+        sources = {kind: source for kind, source in sources.items() if source}
+        told = {"sources": sources, "on_failure": self.hook}
         told["repository"] = str(self.folder / "formula")
         django_pull_note.SETTINGS.write_text(json.dumps(told))
 
@@ -160,6 +162,41 @@ def test_a_pillar_with_a_mistake_is_refused_and_the_next_pull_mends_it(place):
     place.repository.commit("two")
     assert place() == 0
     assert (place.asked(), told()["failed"]) == (["two"], False)
+
+
+@pytest.mark.parametrize(
+    ("new", "expected"),
+    [
+        ([], [()]),
+        (["pillar"], [(), ("pillar",)]),
+        (["pillar", "formula"], [(), ("formula",), ("pillar",), ("pillar", "formula")]),
+    ],
+)
+def test_what_is_refused_is_left_out(new, expected):
+    assert pull.left_out(new) == expected
+
+
+def test_a_formula_that_applies_nothing_keeps_no_pillar_out(place, tmp_path):
+    (tmp_path / "other").mkdir()
+    formula = Repository(tmp_path / "other")
+    formula.commit("#!/bin/sh\necho no\nexit 2\n", file="bootstrap")
+    git(formula.folder, "update-index", "--chmod=+x", "bootstrap")
+    git(formula.folder, "commit", "-q", "--amend", "-m", "bad")
+    bad = git(formula.folder, "rev-parse", "HEAD")
+    place.formula = {**place.source, "git": str(formula.folder)}
+    commit = place.repository.commit("one")
+    assert place() == 1
+    assert (place.asked(), place.in_force()) == (["one"], commit)
+    assert told()["problems"] == [f"formula {bad[:12]} was refused:\nno"]
+    place.repository.commit("mistake")
+    assert place() == 1
+    assert place.asked() == ["mistake", "one"]
+    (problem,) = told()["problems"]
+    assert "no\n" in problem and "django:projects: expected a map" in problem
+    place.repository.commit("two")
+    place.formula = None
+    assert place() == 0
+    assert place.asked() == ["two"]
 
 
 def test_a_step_that_fails_is_told_and_the_pillar_is_in_force(place):
