@@ -145,17 +145,14 @@ def test_three_deploy_one_release_at_once(fleet, tmp_path):
     assert data.psql("SELECT count(*) FROM carried_out", "guestbook") == ["1"]
 
 
-@pytest.mark.parametrize(
-    ("by", "said"), [(None, "without such a signature"), ("eve", "signed by SHA256:")]
-)
-def test_what_no_given_key_has_signed_is_not_applied(fleet, by, said):
+def test_what_no_given_key_has_signed_is_not_applied(fleet):
     server, live = fleet.last, fleet.last.live()
     force = noted(server)["pillar"]
     fleet.lines = ["timers: {tidy: {command: 'true', schedule: daily}}"]
-    fleet.push(by=by)
+    fleet.push(by="eve")
     last = pull(server, check=False)
     assert last["failed"] and last["pillar"] == force
-    assert said in last["problems"][0] and "signed_by" in last["problems"][0]
+    assert "signed by SHA256:" in last["problems"][0] and "signed_by" in last["problems"][0]
     assert server.live() == live and not server.host.exists("/etc/cron.d/django-guestbook")
     assert server.host.read(HOOK).startswith("pillar: main is ")
     assert "apart from that: no changes" in last["result"].lower()
@@ -189,7 +186,7 @@ def test_a_branch_that_went_back_is_refused_unless_an_operator_says_so(fleet):
     server = fleet.last
     force = noted(server)["pillar"]
     newest = fleet.origin.git("pillar", "rev-parse", "HEAD")
-    fleet.origin.git("pillar", "reset", "-q", "--hard", "HEAD~4")
+    fleet.origin.git("pillar", "reset", "-q", "--hard", "HEAD~3")
     last = pull(server, check=False)
     assert last["pillar"] == force and "main went back" in last["problems"][0]
     server.run("django-pull --rewind")
