@@ -150,6 +150,7 @@ def _mend_in_postgresql(server, wanted, steps):
         if synchronous in paths:
             django_layout.write_atomic(synchronous, django_replica.awaiting([]))
         renew_service(f"postgresql@{server['version']}-main", reload=True)
+        end_service(f"{django_replica.WATCH}.timer", enable=False)
     for path in paths:
         pathlib.Path(path).unlink(missing_ok=True)
     for where, database in (("server", "postgres"), ("database", wanted["name"])):

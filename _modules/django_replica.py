@@ -481,6 +481,8 @@ def _point_at_primary(server):
     failed = [each["comment"] for each in done.values() if not each["result"]]
     if failed:
         raise CommandExecutionError(f"{name}: {failed[0]}")
+    synchronous = pathlib.Path(server["config_dir"], "conf.d", django_replica.SYNCHRONOUS)
+    synchronous.unlink(missing_ok=True)
 
 
 def _brought_back(server, kind, answer, force):

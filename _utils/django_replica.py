@@ -15,6 +15,8 @@ USER = "django_replica"
 LONGEST = 63  # characters of a name in PostgreSQL
 SERVERS = ("database", "replica")  # the roles
 SYNCHRONOUS = "30-django-synchronous.conf"
+UNITS = "/etc/systemd/system"
+WATCH = "django-primary"  # a service that ends a primary which was replaced, and its timer
 PASSFILE = "django-replication.pgpass"
 SPARE_SENDERS = 5  # for copies, and a replica that comes back before its old connection is gone
 LEAST_SENDERS = 10
@@ -143,11 +145,11 @@ def conninfo(replication, peer, port):
 def files(server):
     """What is on a host for replicas besides the settings (list of paths)."""
     folder = server["config_dir"]
-    unit = f"/etc/systemd/system/postgresql@{server['version']}-main.service.d"
     return [
         f"{folder}/conf.d/{SYNCHRONOUS}",
         f"{folder}/{PASSFILE}",
-        f"{unit}/django.conf",
+        f"{UNITS}/postgresql@{server['version']}-main.service.d/django.conf",
+        *(f"{UNITS}/{WATCH}.{kind}" for kind in ("service", "timer")),
     ]
 
 

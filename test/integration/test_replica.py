@@ -160,24 +160,32 @@ def test_power_cut_promote_and_return(servers, replicated):
     assert second.psql("SELECT sync_state FROM pg_stat_replication") == ["quorum"]
 
 
-def test_stopped_in_order_nothing_is_missing(servers, replicated):
-    """Back again, as for maintenance; and what a replica is not made of."""
+def test_primary_that_was_cut_off_is_ended(servers, replicated):
+    """It has not been down; with nobody to wait for it commits nothing that it tells of."""
     first, second = replicated
-    second.run(f"systemctl stop {UNIT}")
+    second.host.cut()
     told = first.call("django.promote")
-    assert "stopped in order: nothing is missing" in told["comment"]
+    assert "nothing that was committed is missing" in told["comment"]
+    assert second.run(f"systemctl is-active {UNIT}").stdout == "active\n"
+    second.host.heal()
+    wait_for(lambda: second.run(f"systemctl is-active {UNIT}", check=False).returncode, 60)
+    assert (
+        f"{FIRST} ({first.host.address}) has been promoted"
+        in second.run("journalctl -u django-primary --no-pager").stdout
+    )
     text = pillar(servers, FIRST)
     for server in (first, second):
         server.pillar(text)
     first.apply()
     told = second.call("django.rejoin")
     assert "copied anew" not in told["comment"]
-    first.assert_mended("replicas may follow")
     second.assert_settled()
+    first.assert_mended("replicas may follow")
 
 
-def test_data_is_never_replaced(servers, replicated):
-    first, second = replicated
+def test_data_is_never_replaced_and_a_copy_that_is_broken_off_is_made_again(replicated):
+    _, second = replicated
+    folder = "/var/lib/postgresql/15/main"
     second.run(
         f"systemctl stop {UNIT} && pg_dropcluster 15 main && pg_createcluster 15 main"
         f" && systemctl start {UNIT}"
@@ -189,6 +197,33 @@ def test_data_is_never_replaced(servers, replicated):
     assert second.psql("SELECT count(*) FROM mine") == ["0"]
     second.psql("DROP TABLE mine")
     second.psql("CHECKPOINT")  # its file is there until then
+    run = second.host.start("exec salt-call state.apply >/dev/null 2>&1")
+    second.run(f"until test -e {folder}.django-copy; do sleep 0.02; done", timeout=300)
+    second.host.kill("salt-call state.apply")
+    run.wait()
+    assert not second.host.exists(f"{folder}/standby.signal")
     second.apply()
-    assert second.psql("SELECT pg_is_in_recovery()") == ["t"]
+    assert second.psql("SELECT number FROM note WHERE number < 1 ORDER BY 1", "shop") == ["-1", "0"]
+    assert not second.host.exists(f"{folder}.django-copy")
     second.assert_settled()
+
+
+def test_primary_that_was_stopped_in_order_leaves_nothing_behind(replicated):
+    first, second = replicated
+    first.psql("INSERT INTO note VALUES (-2)", "shop")
+    first.run(f"systemctl stop {UNIT}")
+    told = second.call("django.promote")
+    assert "stopped in order: nothing is missing" in told["comment"]
+    assert "-2" in second.psql("SELECT number FROM note", "shop")
+
+
+def test_replica_that_leaves_the_map_leaves_nothing_behind(servers, replicated):
+    """Its slot would keep the log for ever, and commits would wait for it."""
+    _, second = replicated
+    lines = pillar(servers, SECOND).splitlines(keepends=True)
+    second.pillar("".join(line for line in lines if not line.startswith(f"    {FIRST}:")))
+    second.assert_mended("shop: database default is there")
+    assert second.psql("SELECT slot_name FROM pg_replication_slots") == []
+    assert second.psql("SHOW synchronous_standby_names") == [""]
+    assert not second.host.exists("/etc/postgresql/15/main/django-replication.pgpass")
+    assert second.run("systemctl is-active django-primary.timer", check=False).returncode

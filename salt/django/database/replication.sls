@@ -1,5 +1,6 @@
 # Leaves behind, on the primary, a role and a slot for each replica and, on a replica, a hot standby of
-# the primary; on both a check that keeps a primary down which a replica has taken the place of.
+# the primary; on both a check that keeps a primary down which a replica has taken the place of, before
+# it starts and every ten seconds.
 {%- set django = salt['django.config']() %}
 {%- set postgresql = django.postgresql %}
 
@@ -46,6 +47,30 @@ PostgreSQL does not start where it was replaced:
       - file: PostgreSQL does not start where it was replaced
     - require_in:
       - django: PostgreSQL runs
+
+a primary that was cut off can be ended:
+  file.managed:
+    - names:
+      - /etc/systemd/system/django-primary.service:
+        - source: salt://django/database/files/etc/systemd/system/django-primary.service.j2
+        - template: jinja
+      - /etc/systemd/system/django-primary.timer:
+        - source: salt://django/database/files/etc/systemd/system/django-primary.timer
+    - user: root
+    - group: root
+    - mode: '0644'
+    - require:
+      - file: PostgreSQL can see who is the primary
+
+a primary that was cut off is ended:
+  django.service_running:
+    - name: django-primary.timer
+    - enable: True
+    - follows:
+      - /etc/systemd/system/django-primary.timer
+      - /etc/systemd/system/django-primary.service
+    - watch:
+      - file: a primary that was cut off can be ended
 
 {%- if replication.role == 'primary' %}
 
