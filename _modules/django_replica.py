@@ -18,6 +18,7 @@ from salt.exceptions import CommandExecutionError
 __virtualname__ = "django"
 
 HEARD_SECONDS = 5  # within which a primary that sent something is taken to be there
+TURN_SECONDS = 10  # that a standby may take to turn to another primary
 POSTGRES = "postgres"
 SETTINGS = "conf.d/20-django-reload.conf"
 TEMPLATE = f"salt://django/database/files/etc/postgresql/{SETTINGS}.j2"
@@ -201,7 +202,7 @@ def keep_standby(test=False):
     kind = django_standby.kind(replication["data"])
     try:
         if kind == "standby":
-            return {"changes": {}, **_following(server)}
+            return {"changes": {}, **_following(server, test)}
         if kind == "data":
             return _left_alone(server)
         changes = {name: f"standby of {primary['name']}"}
@@ -228,7 +229,7 @@ def _start(server):
         raise CommandExecutionError(f"{text}: see /var/log/postgresql")
 
 
-def _following(server):
+def _following(server, test):
     """Whether a standby streams: ``{"comment": str}``, and ``"warnings"`` where it does not."""
     replication, primary = server["replication"], server["replication"]["primary"]
     try:
@@ -252,8 +253,10 @@ def _following(server):
             f"This host has been away for too long: {primary['name']} has no longer the log that it"
             " misses. salt-call django.rejoin copies it anew"
         )
+    elif not test and django_standby.streams(server, TURN_SECONDS):
+        return {"comment": f"This host follows {primary['name']}."}
     else:
-        text = f"It does not stream from {primary['name']} yet: see /var/log/postgresql"
+        text = f"It does not stream from {primary['name']}: see /var/log/postgresql"
     return {"comment": f"This host is a standby. {text}.", "warnings": [text]}
 
 
@@ -366,8 +369,9 @@ def _may_be_promoted(server, own, force):
                 f" nothing was changed. Stop it there: systemctl stop {replication['unit']} (it"
                 " then sends all it has to its standbys, so that nothing is lost), and call again"
             )
-    heard = (own["receiver"] or {}).get("heard")
-    if (own["receiver"] or {}).get("status") == "streaming" and heard < HEARD_SECONDS:
+    receiver = own["receiver"] or {}
+    heard = receiver.get("heard") if receiver.get("status") == "streaming" else None
+    if heard is not None and heard < HEARD_SECONDS:
         raise CommandExecutionError(
             f"The primary has sent something {heard:.0f} seconds ago, though it does not answer:"
             " nothing was changed. Make sure that it is down, and call again"
@@ -378,7 +382,10 @@ def _may_be_promoted(server, own, force):
             f"{more[0]} has more of the log than this host: promote it there"
         )
     if django_standby.was_stopped(server, own):
-        return "The primary was stopped in order: nothing is missing."
+        return (
+            "The last that came is that the primary was stopped in order: nothing is missing,"
+            " unless it has run since."
+        )
     risk = django_replica.risk(replication, own, answers)
     if risk is None:
         return "Commits waited for this host: nothing that was committed is missing."

@@ -165,21 +165,20 @@ def exchange(one, other):
         raise OSError(number, os.strerror(number), str(one))
 
 
-def streams(server):
+def streams(server, seconds=STREAM_SECONDS):
     """
-    Wait until this host's server streams from the primary; its answer to
-    :data:`django_replica.STANDBY` (dict), or None when it does not within a minute.
+    Wait until this host's server streams from the primary; whether it does within some seconds.
     """
-    deadline = time.monotonic() + STREAM_SECONDS
+    deadline = time.monotonic() + seconds
     while True:
         try:
             found = django_psql.ask_here(server, django_replica.STANDBY)
         except CommandError:
             found = {}
         if is_streaming(server, found):
-            return found
+            return True
         if time.monotonic() > deadline:
-            return None
+            return False
         time.sleep(0.3)
 
 

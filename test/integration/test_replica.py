@@ -213,7 +213,7 @@ def test_primary_that_was_stopped_in_order_leaves_nothing_behind(replicated):
     first.psql("INSERT INTO note VALUES (-2)", "shop")
     first.run(f"systemctl stop {UNIT}")
     told = second.call("django.promote")
-    assert "stopped in order: nothing is missing" in told["comment"]
+    assert "was stopped in order: nothing is missing" in told["comment"]
     assert "-2" in second.psql("SELECT number FROM note", "shop")
 
 
