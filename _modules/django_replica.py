@@ -235,7 +235,9 @@ def _following(server, test):
     try:
         found = django_psql.ask_here(server, django_replica.STANDBY)
     except CommandError as error:
-        text = f"This host is a standby, and its PostgreSQL does not answer: {error}"
+        text = (
+            f"This host is a standby, and its PostgreSQL does not answer: {django_psql.told(error)}"
+        )
         return {"comment": text, "warnings": [text]}
     if django_standby.is_streaming(server, found):
         return {"comment": f"This host follows {primary['name']}."}

@@ -135,7 +135,11 @@ def copy(server):
     argv = [django_psql.program(server, "pg_basebackup"), f"--pgdata={made}", "--no-password"]
     argv += [f"--host={replication['primary']['address']}", f"--port={server['port']}"]
     argv += ["--checkpoint=fast", "--wal-method=stream", f"--slot={replication['slot']}"]
-    run(argv, user="postgres", env=django_psql.environment(server), timeout=DAY)
+    try:
+        run(argv, user="postgres", env=django_psql.environment(server), timeout=DAY)
+    except CommandError:
+        tidy(data)  # it may be what the disk is full of
+        raise
     mark(made)
     run(["sync", "--file-system", str(made)], timeout=DAY)
     stop(server)
@@ -256,6 +260,9 @@ def rewind(server, history, force):
     """
     replication = server["replication"]
     data = replication["data"]
+    marker = pathlib.Path(data + REWINDING)
+    if marker.exists():
+        raise CommandError(["pg_rewind"], None, "", "broken off before, so that it cannot go on")
     recover(server)
     own = control(server)
     where = django_replica.fork(history, own["timeline"])
@@ -267,9 +274,6 @@ def rewind(server, history, force):
             " changed. With synchronous commit no client was told that they had been committed."
             " Where nobody misses them: salt-call django.rejoin force=True"
         )
-    marker = pathlib.Path(data + REWINDING)
-    if marker.exists():
-        raise CommandError(["pg_rewind"], None, "", "broken off before, so that it cannot go on")
     marker.touch()
     source = django_replica.conninfo(replication, replication["primary"], server["port"])
     argv = [django_psql.program(server, "pg_rewind"), f"--target-pgdata={data}"]

@@ -124,3 +124,52 @@ def test_following_is_of_the_primary_of_the_map():
     for other in ({"status": "waiting"}, {"host": "10.0.0.22"}):
         assert not django_standby.is_streaming(server, {"receiver": {**receiver, **other}})
     assert not django_standby.is_streaming(server, {"receiver": None})
+
+
+@pytest.fixture
+def server(cluster):
+    """The configuration of a host with the role replica, whose cluster has data."""
+    peer = {"name": "db1", "address": "10.0.0.21"}
+    replication = {"data": cluster("base/16384/1259"), "primary": peer, "slot": "django_db2"}
+    replication.update(user="django_replica", passfile="/etc/x", unit="postgresql@15-main")
+    return {"version": "15", "port": 5432, "config_dir": "/etc/x", "replication": replication}
+
+
+def test_rewind_that_was_broken_off_does_not_go_on(server, monkeypatch):
+    """Half of the cluster may be the other's: not even its own log is to be believed."""
+    pathlib.Path(server["replication"]["data"] + django_standby.REWINDING).touch()
+    monkeypatch.setattr(django_standby, "recover", lambda _: pytest.fail("it is not started"))
+    with pytest.raises(django_standby.CommandError, match="broken off before"):
+        django_standby.rewind(server, "1\t0/3000060\tpromoted", force=False)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_transactions_that_only_this_host_has_do_not_go_unasked(server, monkeypatch, force):
+    data = server["replication"]["data"]
+    commands = []
+    monkeypatch.setattr(django_standby, "control", lambda _: {"state": "shut down", "timeline": 1})
+    monkeypatch.setattr(django_standby, "commits_after", lambda *_: 2)
+    monkeypatch.setattr(django_standby, "run", lambda argv, **_: commands.append(argv))
+    if force:
+        assert django_standby.rewind(server, "1\t0/3000060\tpromoted", force) == 2
+        assert [argv[0].rpartition("/")[2] for argv in commands] == ["pg_rewind"]
+        assert django_standby.kind(data) == "standby"
+    else:
+        with pytest.raises(django_standby.StandbyError, match="not on db1: 2"):
+            django_standby.rewind(server, "1\t0/3000060\tpromoted", force)
+        assert commands == [] and django_standby.kind(data) == "data"
+    assert not pathlib.Path(data + django_standby.REWINDING).exists()
+
+
+def test_copy_that_fails_leaves_the_cluster_and_takes_no_room(server, monkeypatch):
+    data = server["replication"]["data"]
+
+    def fail(argv, **_):
+        pathlib.Path(data + django_standby.COPY, "base").mkdir(parents=True)
+        raise django_standby.CommandError(argv, 1, "No space left on device", "exit status 1")
+
+    monkeypatch.setattr(django_standby, "run", fail)
+    with pytest.raises(django_standby.CommandError, match="No space left"):
+        django_standby.copy(server)
+    assert django_standby.kind(data) == "data"
+    assert not pathlib.Path(data + django_standby.COPY).exists()
