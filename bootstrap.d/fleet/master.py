@@ -42,7 +42,7 @@ def run(options, screen):
     """Make this server a master, or say what that would do; returns the exit status."""
     test = options.mode == "test"
     programs = os.path.dirname(os.path.realpath(options.salt_call))
-    folder = pillar_folder(options.pillar)
+    folder = pillar_folder(options.repository, options.pillar)
     wanted = configuration.master(options.repository, folder)
     problems = configuration.conflicts(
         "master", configuration.others("master", configuration.MASTER), wanted
@@ -54,11 +54,12 @@ def run(options, screen):
     done = []
     try:
         done += write(wanted, folder, options.pillar, test)
-        done += daemon.needs(test)
+        for text in daemon.needs(test):
+            done.append(text)
         if not test:
             key = ready()
     except django_service.ServiceError as error:
-        tell(screen, ["", f"bootstrap: {error}", *done, "Put it right, and run bootstrap again."])
+        tell(screen, ["", *failed(error, done, options.log)])
         return FAILED
     if test:
         tell(screen, ["", *predicted(done)])
@@ -68,12 +69,17 @@ def run(options, screen):
     return DONE
 
 
-def pillar_folder(given):
-    """The folder (Path) of the pillar of all: one that was named, or the one of this formula."""
-    if given and given.is_dir():
-        return given
+def pillar_folder(repository, given):
+    """
+    The folder (Path) of the pillar of all: the one that is named, or that the master has already,
+    or that this server has without a master.
+    """
+    if given:
+        return given if given.is_dir() else registration.PILLAR
     said = (configuration.read(configuration.MASTER) or {}).get("pillar_roots", {}).get("base")
-    return pathlib.Path(said[0]) if said and not given else registration.PILLAR
+    if said:
+        return pathlib.Path(said[0])
+    return registration.Registration(repository, registration.managed_by()).pillar_folder()
 
 
 def check_pillar(repository, pillar):
@@ -81,13 +87,13 @@ def check_pillar(repository, pillar):
     The names (list) in the pillar's map of hosts. Raises Refused with all that is wrong with it, as
     the first of them has it; what others have is seen by ``salt '*' django.validate``.
     """
-    folder, title = pillar, pillar / "top.sls"
+    folder = pillar
     if not pillar.is_dir():
-        folder, title = session.scratch() / "pillar", pillar
+        folder = session.scratch() / "pillar"
         registration.candidate(folder, pillar)
     hosts = names(repository, folder)
     with Engine(Guest(repository, hosts[0] if hosts else None), folder, test=True) as salt:
-        salt.check_pillar(title)
+        salt.check_pillar(pillar)
     return hosts
 
 
@@ -161,6 +167,13 @@ def predicted(done):
     if not done:
         return ["Nothing would change."]
     return ["This would be done:", *(f"  {text}" for text in done)]
+
+
+def failed(error, done, log):
+    """What went wrong after these things were done (list of lines)."""
+    before = ["Done before that:", *(f"  {text}" for text in done)] if done else []
+    again = f"Put it right, and run bootstrap again: it goes on from here. Log of this run: {log}"
+    return [f"bootstrap: {error}", *before, again]
 
 
 def concluded(done, took):

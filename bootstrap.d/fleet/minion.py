@@ -39,11 +39,12 @@ def run(options, screen):
     done = []
     try:
         done += write(wanted, test)
-        done += daemon.needs(test)
+        for text in daemon.needs(test):
+            done.append(text)
         if not test:
             key = ready()
     except django_service.ServiceError as error:
-        tell(screen, ["", f"bootstrap: {error}", *done, "Put it right, and run bootstrap again."])
+        tell(screen, ["", *master.failed(error, done, options.log)])
         return FAILED
     if test:
         tell(screen, ["", *master.predicted(done)])

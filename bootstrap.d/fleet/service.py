@@ -58,26 +58,24 @@ class Service:
     def needs(self, test):
         """
         Do what the service needs, or say so with ``test``: it is defined, enabled and runs with
-        the configuration as it is. Returns sentences (list) about what was done.
+        the configuration as it is. Yields a sentence (str) about each thing that was done.
 
         Raises :class:`django_service.ServiceError`.
         """
-        done = []
         mode = 0o644 if django_service.booted() else 0o755
         if self.is_ours() and registration.differs(self.path, self.text(), mode):
             if not test:
                 registration.write(self.path, self.text(), mode)
-            done.append(f"{self.path} is written")
+            yield f"{self.path} is written"
         if not self.state["enabled"]:
             self._act("enable", test)
-            done.append(f"{self.name} starts with the server")
+            yield f"{self.name} starts with the server"
         if not self.state["running"]:
             self._act("start", test)
-            done.append(f"{self.name} is started")
+            yield f"{self.name} is started"
         elif self.changed():
             self._act("restart", test)
-            done.append(f"{self.name} is restarted: its configuration is another")
-        return done
+            yield f"{self.name} is restarted: its configuration is another"
 
     def changed(self):
         """Whether what the running service has read is not what there is."""

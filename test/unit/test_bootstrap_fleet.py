@@ -152,11 +152,13 @@ def test_a_folder_of_the_operator_s_is_the_pillar_where_it_lies(pillar, tmp_path
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / "top.sls").write_text("base: {}\n")
-    assert master.pillar_folder(folder) == folder
+    assert master.pillar_folder("/src", folder) == folder
     master.write(configuration.master("/src", folder), folder, folder, test=False)
     assert not pillar.exists()
-    assert master.pillar_folder(None) == folder, "it is remembered"
-    assert master.pillar_folder(folder / "top.sls") == pillar, "another pillar takes its place"
+    assert master.pillar_folder("/src", None) == folder, "it is remembered"
+    assert master.pillar_folder("/src", folder / "top.sls") == pillar, (
+        "another pillar takes its place"
+    )
 
 
 # The service
@@ -182,12 +184,22 @@ def daemon(tmp_path, monkeypatch):
     return make
 
 
+def test_a_pillar_that_the_server_has_alone_becomes_that_of_all(pillar, tmp_path, monkeypatch):
+    monkeypatch.setattr(registration, "SALT", tmp_path / "salt")
+    monkeypatch.setattr(registration, "managed_by", lambda: None)
+    assert master.pillar_folder("/src", None) == pillar
+    folder = tmp_path / "from-git"
+    folder.mkdir()
+    registration.Registration("/src", None).write(folder)
+    assert master.pillar_folder("/src", None) == folder
+
+
 @pytest.mark.parametrize("booted", [True, False])
 def test_a_service_that_is_not_there_is_written_enabled_and_started(daemon, booted):
     made = daemon(booted=booted)
-    predicted = made.needs(test=True)
+    predicted = list(made.needs(test=True))
     assert not made.path.exists() and made.acts == []
-    assert made.needs(test=False) == predicted and len(predicted) == 3
+    assert list(made.needs(test=False)) == predicted and len(predicted) == 3
     assert made.acts == ["enable", "start"]
     text = made.path.read_text()
     assert "/opt/salt/bin/salt-minion\n" in text and "@" not in text.replace('"$@"', "")
@@ -197,16 +209,31 @@ def test_a_service_that_is_not_there_is_written_enabled_and_started(daemon, boot
 
 def test_a_service_of_the_server_s_own_salt_is_used(daemon):
     made = daemon(there=True, running=False, enabled=True)
-    assert made.needs(test=False) == ["salt-minion is started"]
+    assert list(made.needs(test=False)) == ["salt-minion is started"]
     assert not made.path.exists()
 
 
 def test_a_service_that_runs_is_left_alone_unless_its_configuration_changed(daemon):
     there = {"there": True, "running": True, "enabled": True}
-    assert daemon(**there).needs(test=False) == []
+    assert list(daemon(**there).needs(test=False)) == []
     made = daemon(unread=["/etc/salt/x.conf"], **there)
-    assert made.needs(test=False)[0].startswith("salt-minion is restarted")
+    assert next(made.needs(test=False)).startswith("salt-minion is restarted")
     assert made.acts == ["restart"]
+
+
+def test_what_was_done_before_a_failure_is_told(daemon, monkeypatch):
+    made, done = daemon(there=True, running=False, enabled=False), []
+
+    def act(name, verb):
+        if verb == "start":
+            raise django_service.ServiceError("salt-minion did not start: its port is taken")
+
+    monkeypatch.setattr(django_service, "act", act)
+    with pytest.raises(django_service.ServiceError) as failure:
+        done.extend(made.needs(test=False))
+    told = master.failed(failure.value, done, "/var/log/x")
+    assert told[0] == "bootstrap: salt-minion did not start: its port is taken"
+    assert "  salt-minion starts with the server" in told and told[-1].endswith("/var/log/x")
 
 
 def test_commands_are_told_as_they_can_be_typed(tmp_path, monkeypatch):
