@@ -13,7 +13,7 @@ from test.hosts import boot
 
 from .guestbook import INDEX, no_failed_request
 from .machines import ensure
-from .server import CHECKOUT, ROOT, Server, put_checkout, wait_for
+from .server import CHECKOUT, ROOT, Server, documented, put_checkout, wait_for
 
 pytestmark = [
     pytest.mark.proves(
@@ -132,6 +132,16 @@ def is_running(server):
     return asked.stdout.strip() == "active"
 
 
+def exchange_keys(master, web):
+    """Give a server a key that the master has accepted, and the master's own."""
+    block = documented("docs/operations.md", "--gen-keys web1").replace("web1", WEB)
+    generate, accept = block.splitlines()[:2]
+    master.run(f"{generate} && {accept}")
+    for source, name in re.findall(r"^scp -p (\S+) \S+/([\w.]+)$", block, re.M):
+        mode = int(master.run(["stat", "-c", "%a", source]).stdout, 8)
+        web.write(f"{PKI}/minion/{name}", master.read(source), mode=mode)
+
+
 @pytest.fixture(scope="module")
 def servers():
     """Three bare servers by name, with the repository on each."""
@@ -168,9 +178,8 @@ def fleet(master, servers):
     fingerprint = told(data.bootstrap(*master.words, DATA).stdout)
     again = data.bootstrap(*master.words, DATA).stdout
     assert "No changes" in again and told(again) == fingerprint
-    web.host.write(f"{PKI}/minion/minion_master.pub", master.host.read(f"{PKI}/master/master.pub"))
+    exchange_keys(master.host, web.host)
     web.bootstrap("--minion", master.host.address, "--id", WEB)
-    master.host.write(f"{PKI}/master/minions/{WEB}", web.host.read(f"{PKI}/minion/minion.pub"))
     for server in (data, web):
         server.run(["rm", "-r", CHECKOUT])
     everyone = {DATA: True, WEB: True}
