@@ -28,6 +28,11 @@ def __virtual__():
 def _haproxy():
     access = django_access.Access(__salt__, __pillar__, __grains__, __context__)
     config = access.valid()["haproxy"]
+    if not config and access.valid()["balancer"]:
+        raise CommandExecutionError(
+            "This balancer is no HAProxy, so that it has no pool to look at or to change"
+            " (django:balancer:server). Releases drop no request all the same"
+        )
     if not config:
         raise CommandExecutionError("This host is no balancer: its roles do not name one")
     return config

@@ -349,7 +349,7 @@ def status(project=None):
         raise CommandExecutionError("\n".join(public["errors"]))
     names = [project] if project else sorted(public["projects"])
     runs = set(public["host"]["roles"]) & {"app", "web", "worker"} or not (
-        public["haproxy"] or public["postgresql"].get("replication")
+        public["balancer"] or public["postgresql"].get("replication")
     )
     found = {name: _status(name) if runs else _status_elsewhere(name) for name in names}
     for name, pool in _pools(public["haproxy"]).items():

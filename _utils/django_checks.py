@@ -94,7 +94,13 @@ def pillar(fleet, hosts, host):
         _message(*found)
         for found in django_checks_fleet.placement(projects, hosts, bool(fleet["hosts"]))
     ]
-    messages += [_message(*found) for found in django_checks_fleet.balanced(projects, hosts)]
+    server = fleet["balancer"]["server"]
+    messages += [
+        _message(*found) for found in django_checks_fleet.balanced(projects, hosts, server)
+    ]
+    if fleet["haproxy"]["statistics"] and server != "haproxy":
+        text = f"expected haproxy as django:balancer:server, got {server}"
+        messages.append(f"django:haproxy:statistics: {text}")
     messages += django_checks_fleet.replication(fleet, hosts, host)
     for front in django_checks_fleet.FRONTS:
         if fleet[front]["port"] == fleet[front]["tls_port"]:

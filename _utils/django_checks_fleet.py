@@ -183,14 +183,22 @@ def placement(projects, hosts, is_fleet):
             yield name, "cache:engine", f"{text} {where}, and {others[0]} runs this one too"
 
 
-def balanced(projects, hosts):
-    """Every project has what a balancer in the map needs to tell it from the others."""
+def balanced(projects, hosts, server):
+    """
+    Every project has what a balancer in the map needs to tell it from the others, and asks for
+    nothing that its ``server`` has not.
+    """
     if not any("balancer" in host["roles"] for host in hosts.values()):
         return
     for name, project in projects.items():
         if not project["domains"]:
             text = "expected a list of domain names, by which the balancer knows the project"
             yield name, "domains", text
+        if project["web"]["sticky"] and server != "haproxy":
+            yield name, "web:sticky", f"expected haproxy as django:balancer:server, got {server}"
+        if project["web"]["tls"] and server == "varnish":
+            text = "expected haproxy or nginx as django:balancer:server: Varnish has no TLS"
+            yield name, "web:tls", text
 
 
 def replication(fleet, hosts, host):

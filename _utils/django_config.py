@@ -35,6 +35,7 @@ import django_queue
 import django_schema
 import django_server_apache
 import django_server_haproxy
+import django_server_keepalived
 import django_server_mariadb
 import django_server_memcached
 import django_server_nfs
@@ -42,10 +43,23 @@ import django_server_nginx
 import django_server_postgresql
 import django_server_redis
 import django_server_varnish
+import django_varnish
 import yaml
 
 ROLES = ("app", "web", "worker", "database", "cache")  # of a server that is alone
 FLEET_ROLES = ("balancer", "media", *ROLES, "replica")
+# Servers whose packages are those of the system's data.
+SERVERS = (
+    "firewall",
+    "nginx",
+    "apache",
+    "varnish",
+    "redis",
+    "memcached",
+    "haproxy",
+    "keepalived",
+    "nfs",
+)
 PATHS = django_project.PATHS
 NAMES_SHOWN = 8
 
@@ -105,6 +119,7 @@ def resolve(pillar, facts, parameters):
     system = _merge(parameters["os"], parameters["release"])
     hosts, problems = _fleet(fleet, host)
     errors += problems
+    errors += django_server_keepalived.problems(fleet, host, hosts)
     if errors:
         return _nothing(host, errors)
     projects = fleet["projects"]
@@ -221,6 +236,7 @@ def _host(facts):
         "roles": list(ROLES),
         "address": addresses[0] if addresses else "127.0.0.1",
         "addresses": addresses,
+        "interfaces": dict(facts["interfaces"]),
         "cores": facts["cores"],
         "memory": facts["memory"],
         "init": facts["init"],
@@ -248,8 +264,11 @@ def _nothing(host, errors):
         "varnish": {},
         "nginx": {},
         "apache": {},
+        "balancer": {},
         "haproxy": {},
         "nfs": {},
+        "keepalived": {},
+        "rivals": [],
         "projects": {},
     }
 
@@ -392,8 +411,11 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
         "varnish": {},
         "nginx": {},
         "apache": {},
+        "balancer": {},
         "haproxy": {},
         "nfs": {},
+        "keepalived": {},
+        "rivals": [],
         "projects": projects,
     }
     if roles & {"database", "replica"}:
@@ -416,9 +438,18 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
     if "web" in roles and "apache" in fronts:
         config["apache"] = django_server_apache.configuration(fleet, host, projects, system)
     if "balancer" in roles:
-        config["haproxy"] = django_server_haproxy.configuration(fleet, hosts, projects)
+        config["balancer"] = pool = django_server_haproxy.configuration(fleet, hosts, projects)
+        kind = fleet["balancer"]["server"]
+        if kind == "haproxy":
+            config["haproxy"] = pool
+        elif kind == "nginx":
+            config["nginx"] = django_server_nginx.balancer(fleet, host, pool, system)
+        else:
+            config["varnish"] = django_server_varnish.balancer(host, pool, system)
+        config["keepalived"] = django_server_keepalived.configuration(fleet, host, hosts)
     if "media" in roles:
         config["nfs"] = django_server_nfs.configuration(fleet, host, hosts, projects)
+    config["rivals"] = _rivals(config)
     managers = {project["process_manager"] for project in projects.values()}
     if roles & {"app", "worker"} and "supervisord" in managers:
         config["supervisord"] = {
@@ -446,6 +477,8 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
         "django.web.nginx": config["nginx"],
         "django.web.apache": config["apache"],
         "django.balancer.haproxy": config["haproxy"],
+        "django.balancer.varnish": config["balancer"] and config["varnish"],
+        "django.balancer.keepalived": config["keepalived"],
         "django.host.firewall": config["firewall"],
         "django.host.pull": config["pull"],
         "django.app.departed": True,
@@ -454,21 +487,33 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
     return config
 
 
+def _rivals(config):
+    """
+    Servers (list of dict) that the formula may have run before at the ports of this host's front
+    door or balancer; none where it has neither.
+    """
+    if not any(config[kind] for kind in ("nginx", "apache", "balancer")):
+        return []
+    varnish = django_varnish.service(django_server_varnish.BALANCER, config["host"]["init"])
+    known = {
+        "nginx": ("nginx", "/etc/nginx/nginx.conf"),
+        "apache": ("apache2", "/etc/apache2/apache2.conf"),
+        "haproxy": (django_server_haproxy.SERVICE, django_server_haproxy.CONFIG),
+        "varnish": (varnish, f"/etc/varnish/{django_server_varnish.BALANCER}.vcl"),
+    }
+    return [
+        {"service": service, "configured": path}
+        for kind, (service, path) in known.items()
+        if not config[kind] or (kind == "varnish" and not config["balancer"])
+    ]
+
+
 def _packages(config, fleet, system):
     """All Debian packages that this host needs, sorted."""
     names = system["packages"]
     packages = {*names["base"], *fleet["packages"]}
     packages |= django_pull.packages(config["pull"], names, config["host"]["init"])
-    for server in (
-        "firewall",
-        "nginx",
-        "apache",
-        "varnish",
-        "redis",
-        "memcached",
-        "haproxy",
-        "nfs",
-    ):
+    for server in SERVERS:
         if config[server]:
             packages.update(names[server])
     if any(project["app"]["server"] == "mod_wsgi" for project in config["projects"].values()):

@@ -11,6 +11,7 @@ import django_firewall
 import django_process
 import django_pull_note
 import django_server_haproxy
+import django_server_keepalived
 import django_server_nfs
 import django_service
 
@@ -18,6 +19,11 @@ CRON = pathlib.Path("/etc/cron.d")
 LEAVE_SECONDS = 10
 STOP_SECONDS = 10  # of a program that does not run
 CACHES = ("memcached", "varnish")
+SERVERS = {
+    "haproxy": django_server_haproxy,
+    "keepalived": django_server_keepalived,
+    "nfs": django_server_nfs,
+}
 PULL_TIMER = "django-pull.timer"
 PULL_FILES = (
     f"/etc/systemd/system/{PULL_TIMER}",
@@ -44,12 +50,11 @@ def services(config):
         found |= {path.name for path in django_service.SCRIPTS.glob(f"{kind}-*")}
     if not config["firewall"] and pathlib.Path(django_firewall.RULES).exists():
         found.add(django_firewall.SERVICE)
-    # A front door stops a balancer by itself, before it takes its ports.
-    heirs = ("haproxy", "nginx", "apache")
-    for kinds, server in ((heirs, django_server_haproxy), (("nfs",), django_server_nfs)):
-        is_over = not any(config.get(kind) for kind in kinds)
-        if is_over and django_service.is_configured_by_us(server.CONFIG):
+    for kind, server in SERVERS.items():
+        if not config[kind] and django_service.is_configured_by_us(server.CONFIG):
             found.add(server.SERVICE)
+    # These end just before what takes their ports begins.
+    found -= {rival["service"] for rival in config["rivals"]}
     looked = {name: django_service.look(name) for name in sorted(found - wanted)}
     return [name for name, seen in looked.items() if seen["running"] or seen["enabled"]]
 

@@ -8,14 +8,17 @@ INNER_INTERFACES = ("docker", "br-", "virbr", "veth", "lxc", "cni", "flannel")  
 def facts(grains):
     """What the resolver needs to know of a host, out of Salt's grains.
 
-    Returns ``{id, hostname, fqdn, cores, memory (MiB), addresses, init: systemd|sysv, os: {family,
-    name, release}}``. Grains that are missing or odd get harmless values.
+    Returns ``{id, hostname, fqdn, cores, memory (MiB), addresses, interfaces: {address: name},
+    init: systemd|sysv, os: {family, name, release}}``. Grains that are missing or odd get harmless
+    values.
     """
-    inner = set()
+    inner, interfaces = set(), {}
     for grain in ("ip4_interfaces", "ip6_interfaces"):
         for interface, items in (grains.get(grain) or {}).items():
+            found = _addresses(items)
+            interfaces.update({str(address): interface for address in found})
             if interface.startswith(INNER_INTERFACES):
-                inner.update(_addresses(items))
+                inner.update(found)
     addresses = _addresses([*(grains.get("ipv4") or []), *(grains.get("ipv6") or [])])
     addresses = sorted(addresses, key=lambda item: (item in inner, item.version, int(item)))
     name = str(grains.get("os") or "unknown")
@@ -30,6 +33,7 @@ def facts(grains):
         "cores": _number(grains.get("num_cpus"), 1),
         "memory": _number(grains.get("mem_total"), 1024),
         "addresses": [str(item) for item in addresses],
+        "interfaces": dict(sorted(interfaces.items())),
         "init": "systemd" if grains.get("init") == "systemd" else "sysv",
         "os": {
             "family": str(grains.get("os_family") or "unknown"),

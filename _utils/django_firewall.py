@@ -6,6 +6,7 @@ TABLE = "django_formula"
 SERVICE = "django-firewall"
 RULES = "/etc/django-formula/firewall.nft"
 SALT_PORTS = [4505, 4506]
+VRRP = "112"  # the protocol's number: its name is not known on a host without /etc/protocols
 GUARDED = {"sshd": "SSH", "salt-master": "Salt"}  # who must not be locked out, by program
 HEAD = f"""\
 #!/usr/sbin/nft -f
@@ -29,7 +30,8 @@ def configuration(fleet, host, hosts, config):
     What this host lets in (dict); empty where the pillar has no ``firewall``.
 
     Returns ``{"rules": [{"for", "protocol", "ports", "from"}], "members": [address]}``: rules
-    without ``from`` are for anybody, and members are the fleet's other hosts.
+    without ``from`` are for anybody, those without ``ports`` for all of a protocol, and members are
+    the fleet's other hosts.
     """
     given = fleet["firewall"]
     if given is None:
@@ -50,14 +52,16 @@ def configuration(fleet, host, hosts, config):
         ports = [fleet[front]["port"] for front in sorted(fronts)]
         ports += [fleet[front]["tls_port"] for front in sorted(fronts) if encrypted]
         rules.append(_rule("front door", ports, fleet["balancers"]))
-    if config["haproxy"]:
-        balancer = config["haproxy"]
+    if config["balancer"]:
+        balancer = config["balancer"]
         encrypted = any(project["tls"] for project in balancer["projects"])
         ports = [balancer["port"], *([balancer["tls_port"]] if encrypted else [])]
         rules.append(_rule("balancer", ports, []))
         statistics = balancer["statistics"]
         if statistics and statistics["from"]:
             rules.append(_rule("statistics", [statistics["port"]], statistics["from"]))
+    if config["keepalived"]:
+        rules.append(_rule("floating address", [], config["keepalived"]["peers"], VRRP))
     runners = having("app", "worker")
     copies = [
         peer["address"] for peer in config["postgresql"].get("replication", {}).get("peers", [])
@@ -102,8 +106,9 @@ def script(rules):
 
 
 def _lines(rule):
-    ports = _set(rule["ports"])
-    match = f'{rule["protocol"]} dport {ports} accept comment "{rule["for"]}"'
+    match = f'meta l4proto {rule["protocol"]} accept comment "{rule["for"]}"'
+    if rule["ports"]:
+        match = f'{rule["protocol"]} dport {_set(rule["ports"])} accept comment "{rule["for"]}"'
     if not rule["from"]:
         return [match]
     networks = list(ipaddress.collapse_addresses(_networks(rule["from"], 4)))

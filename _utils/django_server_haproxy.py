@@ -24,7 +24,8 @@ def configuration(fleet, hosts, projects):
     ``names`` and ``suffixes``: a request belongs to the project that has its Host among the names,
     or one that ends in a suffix; ``host``, ``path``, ``status`` and ``scheme`` of the question for
     a member's health; ``trusted`` (networks), ``timeout`` (s), ``members`` (dicts of ``name,
-    address, cookie``), ``sticky`` (how its cookie is set, empty for none) and ``tls``: empty, or
+    address, host, port, cookie``; the address with the port), ``known`` (the project's names as
+    they are given), ``sticky`` (how its cookie is set, empty for none) and ``tls``: empty, or
     ``certificate`` and ``key`` (files of the pillar), ``link`` (a link to the first; with ``.key``
     to the other), ``server_names``, ``redirect`` and ``hsts`` (s, 0 for none). And ``statistics``:
     empty, or ``port``, ``from`` (networks), ``user`` and ``password`` (None: to be generated).
@@ -48,6 +49,7 @@ def _project(project, given, hosts):
     waits += [entry.get("read_timeout", 0) for entry in web["locations"].values()]
     return {
         "name": project["name"],
+        "known": list(known),
         "names": [name.lstrip(".") for name in known],
         "suffixes": [name for name in known if name.startswith(".")],
         # The front door knows domains alone, whatever the application is asked with elsewhere.
@@ -63,6 +65,8 @@ def _project(project, given, hosts):
             {
                 "name": name,
                 "address": f"{_bracket(host['address'])}:{web['port']}",
+                "host": host["address"],
+                "port": web["port"],
                 "cookie": hashlib.sha256(name.encode()).hexdigest()[:COOKIE_LENGTH],
             }
             for name, host in hosts.items()

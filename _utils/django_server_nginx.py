@@ -1,9 +1,40 @@
-"""The Nginx of a host: its settings and its sites."""
+"""The Nginx of a host, as its front door or as a balancer: its settings and its sites."""
+
+FRONT_DOOR = "salt://django/web/files/etc/nginx/django.d/project.conf.j2"
+BALANCER = "salt://django/balancer/files/etc/nginx/django.d/project.conf.j2"
 
 
 def configuration(fleet, host, projects, system):
-    """What Nginx's files say (dict). system: data of the operating system."""
+    """
+    What Nginx's files say (dict) of a front door.
+
+    system
+        Data of the operating system.
+
+    ``sites`` are by the projects' names: dicts of ``source`` (a template), ``tls`` (``certificate``
+    and ``key``, or empty) and ``cache``, whether Varnish stands behind it.
+    """
+    sites = {
+        name: _site(FRONT_DOOR, project["web"]["tls"], bool(project["web"]["cache"]))
+        for name, project in sorted(projects.items())
+    }
     given = fleet["nginx"]
+    return _nginx(given, host, system, sites, given["port"], given["tls_port"])
+
+
+def balancer(fleet, host, pool, system):
+    """
+    The same of a balancer.
+
+    pool
+        What it has to know of the projects, see :mod:`django_server_haproxy`.
+    """
+    sites = {each["name"]: _site(BALANCER, each["tls"], False) for each in pool["projects"]}
+    given = {**fleet["nginx"], "worker_connections": pool["connections"]}
+    return _nginx(given, host, system, sites, pool["port"], pool["tls_port"])
+
+
+def _nginx(given, host, system, sites, port, tls_port):
     settings = {
         "worker_processes": host["cores"],
         "worker_connections": given["worker_connections"],
@@ -12,9 +43,14 @@ def configuration(fleet, host, projects, system):
     settings.update(given["settings"])
     return {
         "user": system["nginx"]["user"],
-        "port": given["port"],
-        "tls_port": given["tls_port"],
+        "port": port,
+        "tls_port": tls_port,
         "access_log": given["access_log"],
         "settings": dict(sorted(settings.items())),
-        "sites": sorted(projects),
+        "sites": sites,
     }
+
+
+def _site(source, tls, cache):
+    files = {key: tls[key] for key in ("certificate", "key")} if tls else {}
+    return {"source": source, "tls": files, "cache": cache}

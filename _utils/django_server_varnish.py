@@ -1,4 +1,4 @@
-"""The Varnish servers of a host: one for each project whose pages are cached there."""
+"""The Varnish servers of a host: one for each project whose pages it keeps, or a balancer."""
 
 import re
 
@@ -20,6 +20,10 @@ ANALYTICS = (
     r"__hs(tc|sc|src)",
     r"hubspotutk",
 )
+RULES = "salt://django/web/files/etc/varnish/project.vcl.j2"
+BALANCER = "balancer"  # its name among the host's Varnish servers
+BALANCER_RULES = "salt://django/balancer/files/etc/varnish/balancer.vcl.j2"
+BALANCER_MEMORY = 64  # MiB, for what is on its way: it keeps no page
 PARAMETERS = {
     # What Nginx lets through has to find room.
     "http_max_hdr": 128,
@@ -44,25 +48,41 @@ def configuration(fleet, host, projects, system):
     share = django_tuning.memory_share(fleet["varnish"]["memory_share"], True, 10, 10)
     part = django_tuning.cache_maxmemory(host["memory"], share, len(used), True)
     given = system["varnish"]
-    is_service = host["init"] == "systemd" or given["has_init_scripts"]
     return {
         "instances": [_instance(projects[name], host, part) for name in used],
-        "packaged": given["packaged"] if is_service else [],
+        "packaged": _packaged(host, given),
     }
 
 
-def _instance(project, host, part):
-    name, web = project["name"], project["web"]
-    cache = web["cache"]
-    waits = [web["read_timeout"]]
-    waits += [entry.get("read_timeout", 0) for entry in web["locations"].values()]
-    parameters = {**PARAMETERS, "pipe_timeout": max(waits)}
-    memory = (cache["memory"] or part) >> 20
+def balancer(host, pool, system):
+    """
+    The Varnish of a balancer and what its files say (dict).
+
+    pool
+        What it has to know of the projects, see :mod:`django_server_haproxy`.
+    """
+    waits = [project["timeout"] for project in pool["projects"]]
+    listen = [f"-a :{pool['port']},HTTP"]
+    parameters = {**PARAMETERS, "pipe_timeout": max(waits, default=60)}
+    instance = _server(BALANCER, host, listen, BALANCER_MEMORY, parameters)
+    return {
+        "instances": [{**instance, "source": BALANCER_RULES, "purged": False}],
+        "packaged": _packaged(host, system["varnish"]),
+    }
+
+
+def _packaged(host, given):
+    is_service = host["init"] == "systemd" or given["has_init_scripts"]
+    return given["packaged"] if is_service else []
+
+
+def _server(name, host, listen, memory, parameters):
+    """What the files of a Varnish say of the program itself (dict). memory: MiB."""
     run = django_varnish.run_directory(name)
     options = [
         f"-n {django_varnish.directory(name)}",
         "-j unix,user=vcache",
-        f"-a {django_varnish.socket(name)},user=root,group=www-data,mode=0660",
+        *listen,
         "-T 127.0.0.1:0",
         f"-S {run}/secret",
         f"-f /etc/varnish/{name}.vcl",
@@ -77,6 +97,21 @@ def _instance(project, host, part):
         "service": django_varnish.service(name, host["init"]),
         "options": options,
         "memory": memory,
+    }
+
+
+def _instance(project, host, part):
+    name, web = project["name"], project["web"]
+    cache = web["cache"]
+    waits = [web["read_timeout"]]
+    waits += [entry.get("read_timeout", 0) for entry in web["locations"].values()]
+    parameters = {**PARAMETERS, "pipe_timeout": max(waits)}
+    memory = (cache["memory"] or part) >> 20
+    listen = [f"-a {django_varnish.socket(name)},user=root,group=www-data,mode=0660"]
+    return {
+        **_server(name, host, listen, memory, parameters),
+        "source": RULES,
+        "purged": True,
         "backend": project["paths"]["socket"],
         "timeout": max(waits),
         "websocket": web["websocket"],

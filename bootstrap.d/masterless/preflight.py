@@ -5,11 +5,13 @@ import os
 import pathlib
 
 LISTENING = "0A"
-FRONTS = {"nginx": "Nginx", "apache": "Apache", "haproxy": "HAProxy"}
-SERVERS = {  # the program of each, and the file that says whether this formula looks after it
-    "nginx": ("nginx", "/etc/nginx/nginx.conf"),
-    "apache": ("apache2", "/etc/apache2/apache2.conf"),
-    "haproxy": ("haproxy", "/etc/haproxy/haproxy.cfg"),
+FRONTS = {"nginx": "Nginx", "apache": "Apache"}
+BALANCERS = {"haproxy": "HAProxy", "nginx": "Nginx", "varnish": "Varnish"}
+SERVERS = {  # the programs of each, and the file that says whether this formula looks after it
+    "nginx": (("nginx",), "/etc/nginx/nginx.conf"),
+    "apache": (("apache2",), "/etc/apache2/apache2.conf"),
+    "haproxy": (("haproxy",), "/etc/haproxy/haproxy.cfg"),
+    "varnish": (("varnishd", "cache-main"), "/etc/varnish/balancer.vcl"),
 }
 MARK = "# Written by django-formula;"
 
@@ -17,14 +19,18 @@ MARK = "# Written by django-formula;"
 def wanted(config):
     """Ports that the services of this host will listen on: ``[(port, purpose, programs)]``."""
     ports = []
-    for key, name in FRONTS.items():
+    balancer, projects = config["balancer"], config["projects"].values()
+    secure = [project["tls"] for project in balancer["projects"]] if balancer else []
+    secure += [] if balancer else [project["web"]["tls"] for project in projects]
+    title = "the balancer" if balancer else "the front door"
+    for key, name in (BALANCERS if balancer else FRONTS).items():
         if config[key]:
-            front, programs = config[key], holders(key)
-            ports.append((front["port"], f"the front door ({name})", programs))
-            if _speaks_tls(key, config):
-                ports.append((front["tls_port"], f"the front door ({name} with TLS)", programs))
-            if front.get("statistics"):
-                ports.append((front["statistics"]["port"], f"{name}'s statistics", programs))
+            server, programs = balancer or config[key], holders(key)
+            ports.append((server["port"], f"{title} ({name})", programs))
+            if any(secure):
+                ports.append((server["tls_port"], f"{title} ({name} with TLS)", programs))
+            if key == "haproxy" and server["statistics"]:
+                ports.append((server["statistics"]["port"], f"{name}'s statistics", programs))
     if config["postgresql"]:
         ports.append((config["postgresql"]["port"], "PostgreSQL", ("postgres", "postmaster")))
     for instance in config["redis"].get("instances", ()):
@@ -33,23 +39,17 @@ def wanted(config):
     return ports
 
 
-def _speaks_tls(front, config):
-    if front == "haproxy":
-        return any(project["tls"] for project in config[front]["projects"])
-    return any(project["web"]["tls"] for project in config["projects"].values())
-
-
-def holders(front, servers=SERVERS):
+def holders(server, servers=SERVERS):
     """
-    Programs that may have the ports of a front door (tuple of str): its own, and another one that
-    this formula looks after, since a run takes the ports from it.
+    Programs that may have the ports of a front door or balancer (tuple of str): its own, and those
+    of another one that this formula looks after, since a run takes the ports from it.
     """
-    found = [servers[front][0]]
-    for key, (program, path) in servers.items():
-        if key != front:
+    found = [*servers[server][0]]
+    for key, (programs, path) in servers.items():
+        if key != server:
             with contextlib.suppress(OSError):
                 text = pathlib.Path(path).read_text(encoding="utf-8", errors="replace")
-                found += [program] if MARK in text else []
+                found += programs if MARK in text else []
     return tuple(found)
 
 

@@ -157,7 +157,7 @@ def front(config):
 
 def _passed_on(name, config):
     """What a balancer does for a project, in words; empty on other hosts."""
-    for project in config["haproxy"].get("projects", ()):
+    for project in config["balancer"].get("projects", ()):
         if project["name"] == name:
             hosts = ", ".join(member["name"] for member in project["members"])
             return f"{config['projects'][name]['url']}/   passed on to {hosts}"
@@ -188,6 +188,8 @@ def stack(config):
         parts.append("Supervisord")
     if config["varnish"]:
         parts.append("Varnish")
+    if config["haproxy"]:
+        parts.append("HAProxy")
     parts += [name for key, name in preflight.FRONTS.items() if config[key]]
     return ", ".join(parts)
 

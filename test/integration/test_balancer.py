@@ -33,8 +33,10 @@ pytestmark = [
 ]
 
 BALANCER, FIRST, SECOND = "int-lb", "int-lb-web1", "int-lb-web2"
+OTHER_BALANCER = "int-lb2"
 REQUESTS = 3_000
 DRAIN_REQUESTS = 500
+OTHER_REQUESTS = 1_500
 ENDPOINTS = "env: {DJANGO_TEST_ENDPOINTS: '1'}"
 TLS = "web: {tls: {certificate: /etc/ssl/shop.pem, key: /etc/ssl/private/shop.key, hsts: 30d}}"
 CERTIFICATE = (
@@ -182,7 +184,7 @@ def test_drained_host_drops_nothing(fleet, tmp_path):
     assert_both_serve(fleet)
 
 
-def test_lost_host_is_left_out(fleet):
+def assert_lost_host_is_left_out(fleet):
     """Errors are at most one in two hundred, within three seconds of each other, and then none."""
     address = fleet[BALANCER].host.address
     argv = [sys.executable, "-c", ASK, f"http://{address}/whoami/", DOMAIN, "20"]
@@ -197,6 +199,10 @@ def test_lost_host_is_left_out(fleet):
     assert len(answers) > 400
     assert len(failed) <= len(answers) / 200, failed
     assert not failed or failed[-1] - failed[0] <= 3
+
+
+def test_lost_host_is_left_out(fleet):
+    assert_lost_host_is_left_out(fleet)
     assert members(fleet) == {FIRST: "UP", SECOND: "DOWN"}
 
 
@@ -245,3 +251,121 @@ def test_https_ends_at_the_balancer(fleet):
     assert "KEY" not in outcome.output
     wait_for(lambda: shown(balancer.host) != before)
     at_once(lambda server: server.assert_settled(), fleet.values())
+
+
+# Other servers as the balancer, each in the place of the one before
+
+
+def with_balancer(text, line):
+    """A pillar (str) in which a key of the section balancer is set."""
+    return text.replace("  firewall: {}\n", f"  firewall: {{}}\n  balancer: {{{line}}}\n")
+
+
+@pytest.fixture(scope="module", params=["nginx", "varnish"])
+def other(request, fleet):
+    """The balancer with another server: what was predicted was made."""
+    text = with_balancer(pillar(fleet, ROLES, ENDPOINTS), f"server: {request.param}")
+    at_once(lambda server: server.bootstrap(pillar=text), (fleet[FIRST], fleet[SECOND]))
+    made = fleet[BALANCER].bootstrap_as_predicted(text)
+    assert any(title.startswith("other servers have left their ports to") for title in made), made
+    return request.param
+
+
+def hosts_that_answer(fleet):
+    """Names of the hosts that answered a number of visitors, all of them well."""
+    answers = [ask(fleet) for _ in range(10)]
+    assert {answer.status_code for answer in answers} == {200}
+    return {answer.json()["hostname"] for answer in answers}
+
+
+def test_other_server_balances(fleet, other):
+    assert hosts_that_answer(fleet) == {FIRST, SECOND}
+    test_unknown_hosts_are_refused(fleet)
+    test_sites_know_who_asks_and_how(fleet)
+    fleet[BALANCER].assert_settled()
+
+
+def test_other_server_drops_nothing(fleet, other, tmp_path):
+    """While two hosts get a release one after the other, and it is reloaded itself."""
+    balancer, first, second = fleet[BALANCER], fleet[FIRST], fleet[SECOND]
+    service = {"nginx": "nginx", "varnish": "varnish@balancer"}[other]
+    crowd = Crowd(first, tmp_path, OTHER_REQUESTS, LEISURE, balancer.host, DOMAIN)
+    before = first.live()[0]
+    with crowd:
+        for server in (first, second):
+            change(server, INDEX, "It works", "It works, too")
+            server.apply()
+        for _ in range(3):
+            balancer.run(["systemctl", "reload", service])
+    assert first.live()[0] == second.live()[0] != before
+    crowd.assert_all_served()
+
+
+def test_other_server_misses_a_lost_host_for_a_moment_only(fleet, other):
+    assert_lost_host_is_left_out(fleet)
+    assert hosts_that_answer(fleet) == {FIRST}
+    fleet[SECOND].host.power_on()
+    wait_for(lambda: hosts_that_answer(fleet) == {FIRST, SECOND}, 90)
+
+
+# Two balancers with one address
+
+
+@pytest.fixture(scope="module")
+def pair(fleet):
+    """Another balancer beside the first, and an address between them."""
+    second = Server(boot(OTHER_BALANCER, image=ensure("bookworm-ready")))
+    fleet[OTHER_BALANCER] = second
+    try:
+        put_checkout(second.host)
+        address = second.host.address.rpartition(".")[0] + ".250"
+        text = pillar(fleet, {**ROLES, OTHER_BALANCER: "[balancer]"}, ENDPOINTS)
+        text = with_balancer(text, f"floating: {{address: {address}}}")
+        at_once(lambda server: server.bootstrap(pillar=text), fleet.values())
+        yield address
+    finally:
+        fleet.pop(OTHER_BALANCER).host.destroy()
+
+
+def owners(fleet, address):
+    """The balancers that have the address now."""
+    return [
+        name
+        for name in (BALANCER, OTHER_BALANCER)
+        if f" {address}/" in fleet[name].run("ip -brief address").stdout.replace("\n", " ")
+    ]
+
+
+def test_address_of_two_balancers_moves_within_seconds(fleet, pair):
+    wait_for(lambda: owners(fleet, pair) == [BALANCER], 30)
+    at_once(lambda server: server.assert_settled(), [fleet[BALANCER], fleet[OTHER_BALANCER]])
+    visitor = subprocess.Popen(
+        [sys.executable, "-c", ASK, f"http://{pair}/whoami/", DOMAIN, "20"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    lines = [visitor.stdout.readline()]
+    fleet[BALANCER].host.power_cut()
+    cut = time.time()
+    lines += visitor.communicate(timeout=90)[0].splitlines()
+    answers = sorted((float(when), status) for when, status in map(str.split, lines))
+    well = [when for when, status in answers if status == "200"]
+    first_after = next(when for when in well if when > cut + 0.5)
+    assert first_after - cut <= 5, answers
+    assert {status for when, status in answers if when > first_after} == {"200"}
+    fleet[BALANCER].host.power_on()
+
+
+def test_address_goes_where_a_balancer_serves(fleet, pair):
+    """It does not come back by itself; where nothing serves it does not stay."""
+    running = ["systemctl", "is-active", "--quiet", "haproxy", "keepalived"]
+    wait_for(lambda: fleet[BALANCER].run(running, check=False).returncode == 0, 60)
+    wait_for(lambda: members(fleet) == {FIRST: "UP", SECOND: "UP"}, 60)
+    assert owners(fleet, pair) == [OTHER_BALANCER]
+    fleet[OTHER_BALANCER].run("systemctl stop haproxy")
+    wait_for(lambda: owners(fleet, pair) == [BALANCER], 10)
+    assert (
+        requests.get(f"http://{pair}/whoami/", headers={"Host": DOMAIN}, timeout=10).status_code
+        == 200
+    )
+    fleet[OTHER_BALANCER].assert_mended("HAProxy runs")

@@ -330,7 +330,7 @@ def test_apache_may_take_the_ports_of_the_nginx_that_it_replaces(resolve, tmp_pa
     (tmp_path / "ours").write_text("# Written by django-formula; the next run replaces changes.\n")
     (tmp_path / "theirs").write_text("user www-data;\n")
     for name, programs in (("ours", ("apache2", "nginx")), ("theirs", ("apache2",))):
-        servers = {"nginx": ("nginx", f"{tmp_path}/{name}"), "apache": ("apache2", "")}
+        servers = {"nginx": (("nginx",), f"{tmp_path}/{name}"), "apache": (("apache2",), "")}
         assert preflight.holders("apache", servers) == programs
 
 

@@ -34,15 +34,28 @@ def config(resolve):
 
 def test_the_ports_of_the_balancer_are_wanted(config):
     assert preflight.wanted(config) == [
-        (80, "the front door (HAProxy)", ("haproxy",)),
-        (443, "the front door (HAProxy with TLS)", ("haproxy",)),
+        (80, "the balancer (HAProxy)", ("haproxy",)),
+        (443, "the balancer (HAProxy with TLS)", ("haproxy",)),
         (8404, "HAProxy's statistics", ("haproxy",)),
     ]
 
 
+@pytest.mark.parametrize(
+    ("server", "name", "programs"),
+    [("nginx", "Nginx", ("nginx",)), ("varnish", "Varnish", ("varnishd", "cache-main"))],
+)
+def test_other_balancers_want_the_port_too(resolve, server, name, programs):
+    shop = {**PROJECT, "web": {}}
+    django = {"hosts": HOSTS, "balancer": {"server": server}, "projects": {"shop": shop}}
+    config = resolve({**django, "haproxy": {"port": 8080}}, id="lb1")
+    assert config["errors"] == []
+    assert preflight.wanted(config) == [(8080, f"the balancer ({name})", programs)]
+    assert report.stack(config) == name
+
+
 def test_a_front_door_may_take_the_ports_of_the_balancer_that_was_there(tmp_path):
     (tmp_path / "ours").write_text("# Written by django-formula; the next run replaces changes.\n")
-    servers = {"nginx": ("nginx", ""), "haproxy": ("haproxy", f"{tmp_path}/ours")}
+    servers = {"nginx": (("nginx",), ""), "haproxy": (("haproxy",), f"{tmp_path}/ours")}
     assert preflight.holders("nginx", servers) == ("nginx", "haproxy")
 
 

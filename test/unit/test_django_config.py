@@ -26,7 +26,7 @@ def test_a_small_pillar_gives_a_whole_server(resolve_project):
     ]
     assert config["host"]["roles"] == ["app", "web", "worker", "database", "cache"]
     assert config["postgresql"]["version"] == "15"
-    assert config["nginx"]["sites"] == ["shop"]
+    assert list(config["nginx"]["sites"]) == ["shop"]
     shop = config["projects"]["shop"]
     assert shop["url"] == "http://10.0.0.11"
     assert shop["catch_all"]

@@ -87,22 +87,23 @@ def test_caches_that_no_project_asks_for(tmp_path, monkeypatch):
         "look",
         lambda name: ended if name == "memcached-ended" else {**ended, "enabled": True},
     )
-    config = {
-        "firewall": {},
-        "haproxy": {},
-        "nfs": {},
-        "memcached": {},
-        "varnish": {"instances": [{"service": "varnish@shop"}]},
-    }
+    config = dict.fromkeys(("firewall", "haproxy", "keepalived", "memcached", "nfs"), {})
+    config |= {"rivals": [], "varnish": {"instances": [{"service": "varnish@shop"}]}}
     found = django_departed.services(config)
     assert found == ["memcached-old", "memcached@gone", "varnish@blog"]
+
+
+def nothing():
+    """What a host has that has none of the servers that end by themselves."""
+    kinds = ("firewall", "haproxy", "keepalived", "memcached", "nfs", "varnish")
+    return {**dict.fromkeys(kinds, {}), "rivals": []}
 
 
 def test_firewall_that_left_the_pillar(tmp_path, monkeypatch):
     monkeypatch.setattr(django_firewall, "RULES", str(tmp_path / "firewall.nft"))
     runs = {"there": True, "running": True, "enabled": True}
     monkeypatch.setattr(django_service, "look", lambda name: runs)
-    config = {"firewall": {}, "haproxy": {}, "nfs": {}, "memcached": {}, "varnish": {}}
+    config = nothing()
     assert django_departed.services(config) == []
     (tmp_path / "firewall.nft").touch()
     assert django_departed.services(config) == ["django-firewall"]
@@ -113,20 +114,22 @@ def test_balancer_that_left_the_map(tmp_path, monkeypatch):
     monkeypatch.setattr(django_server_haproxy, "CONFIG", str(tmp_path / "haproxy.cfg"))
     runs = {"there": True, "running": True, "enabled": True}
     monkeypatch.setattr(django_service, "look", lambda name: runs)
-    config = {"firewall": {}, "haproxy": {}, "nfs": {}, "memcached": {}, "varnish": {}}
+    config = nothing()
     (tmp_path / "haproxy.cfg").write_text("# Somebody's own.\n")
     assert django_departed.services(config) == []
     (tmp_path / "haproxy.cfg").write_text(f"{django_service.HEADER} the next run replaces.\n")
     assert django_departed.services(config) == ["haproxy"]
-    for kind in ("haproxy", "nginx", "apache"):
-        assert django_departed.services({**config, kind: {"port": 80}}) == []
+    assert django_departed.services({**config, "haproxy": {"port": 80}}) == []
+    # Where another balancer takes its ports it ends just before that, and not here.
+    rival = {"service": "haproxy", "configured": "/etc/haproxy/haproxy.cfg"}
+    assert django_departed.services({**config, "rivals": [rival]}) == []
 
 
 def test_media_server_that_left_the_map(tmp_path, monkeypatch):
     monkeypatch.setattr(django_server_nfs, "CONFIG", str(tmp_path / "ganesha.conf"))
     runs = {"there": True, "running": True, "enabled": True}
     monkeypatch.setattr(django_service, "look", lambda name: runs)
-    config = {"firewall": {}, "haproxy": {}, "nfs": {}, "memcached": {}, "varnish": {}}
+    config = nothing()
     (tmp_path / "ganesha.conf").write_text(f"{django_service.HEADER} the next run replaces.\n")
     assert django_departed.services(config) == ["nfs-ganesha"]
     assert django_departed.services({**config, "nfs": {"port": 2049}}) == []

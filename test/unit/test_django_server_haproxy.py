@@ -39,6 +39,7 @@ def test_members_names_and_health_come_from_the_pillar(resolve):
         "projects": [
             {
                 "name": "shop",
+                "known": ["shop.example.org", ".shop.example.net"],
                 "names": ["shop.example.org", "shop.example.net"],
                 "suffixes": [".shop.example.net"],
                 "host": "shop.example.org",
@@ -50,8 +51,20 @@ def test_members_names_and_health_come_from_the_pillar(resolve):
                 "tls": {},
                 "timeout": 95,
                 "members": [
-                    {"name": "web1", "address": "10.0.0.11:80", "cookie": "659a7fb2af47"},
-                    {"name": "web2", "address": "[fd00::12]:80", "cookie": "146d3146edc9"},
+                    {
+                        "name": "web1",
+                        "address": "10.0.0.11:80",
+                        "host": "10.0.0.11",
+                        "cookie": "659a7fb2af47",
+                        "port": 80,
+                    },
+                    {
+                        "name": "web2",
+                        "address": "[fd00::12]:80",
+                        "host": "fd00::12",
+                        "cookie": "146d3146edc9",
+                        "port": 80,
+                    },
                 ],
             }
         ],

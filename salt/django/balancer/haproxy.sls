@@ -85,8 +85,9 @@ HAProxy is configured:
 other servers have left their ports to HAProxy:
   django.service_dead:
     - names:
-      - nginx: [{configured: /etc/nginx/nginx.conf}]
-      - apache2: [{configured: /etc/apache2/apache2.conf}]
+{%- for rival in django.rivals %}
+      - {{ rival.service }}: [{configured: {{ rival.configured }}}]
+{%- endfor %}
     - enable: False
     - require:
       - file: HAProxy is configured

@@ -158,8 +158,9 @@ Apache is started by its init script:
 other servers have left their ports to Apache:
   django.service_dead:
     - names:
-      - nginx: [{configured: /etc/nginx/nginx.conf}]
-      - haproxy: [{configured: /etc/haproxy/haproxy.cfg}]
+{%- for rival in django.rivals %}
+      - {{ rival.service }}: [{configured: {{ rival.configured }}}]
+{%- endfor %}
     - enable: False
     - require:
       - pkg: packages are installed

@@ -1,5 +1,5 @@
-# Leaves behind Nginx as the front door: nginx.conf, tuned and hardened, and one file for each project
-# in /etc/nginx/django.d. Each is tried by Nginx before it is put in place, so that a mistake in one
+# Leaves behind Nginx as the front door, or as a balancer: nginx.conf, tuned and hardened, and one file for
+# each project in /etc/nginx/django.d. Each is tried by Nginx before it is put in place, so that a mistake in one
 # project's snippet leaves all sites as they are. Changes reach Nginx by a reload.
 {%- set django = salt['django.config']() %}
 
@@ -63,7 +63,7 @@ sites of projects have a directory:
     - require:
       - pkg: packages are installed
 
-{%- for name in django.nginx.sites %}
+{%- for name, site in django.nginx.sites.items() %}
 
 "{{ name }}: logs of Nginx are private":
   file.managed:
@@ -80,7 +80,7 @@ sites of projects have a directory:
 "{{ name }}: Nginx serves it":
   file.managed:
     - name: /etc/nginx/django.d/{{ name }}.conf
-    - source: salt://django/web/files/etc/nginx/django.d/project.conf.j2
+    - source: {{ site.source }}
     - template: jinja
     - context: {project: {{ name }}}
     - user: root
@@ -91,7 +91,7 @@ sites of projects have a directory:
       - file: requests for unknown hosts are refused
       - file: sites of projects have a directory
       - file: "{{ name }}: logs of Nginx are private"
-{%- if django.projects[name].web.cache %}
+{%- if site.cache %}
       - django: "{{ name }}: Varnish runs"
 {%- endif %}
 {%- endfor %}
@@ -99,12 +99,13 @@ sites of projects have a directory:
 other servers have left their ports to Nginx:
   django.service_dead:
     - names:
-      - apache2: [{configured: /etc/apache2/apache2.conf}]
-      - haproxy: [{configured: /etc/haproxy/haproxy.cfg}]
+{%- for rival in django.rivals %}
+      - {{ rival.service }}: [{configured: {{ rival.configured }}}]
+{%- endfor %}
     - enable: False
     - require:
       - pkg: packages are installed
-{%- for name in django.nginx.sites %}
+{%- for name, site in django.nginx.sites.items() %}
       - file: "{{ name }}: Nginx serves it"
 {%- endfor %}
 
@@ -117,10 +118,10 @@ Nginx runs:
       - /etc/nginx/nginx.conf
       - /etc/nginx/sites-enabled/default
       - /etc/nginx/django.d
-{%- for name in django.nginx.sites %}
+{%- for name, site in django.nginx.sites.items() %}
       - /etc/nginx/django.d/{{ name }}.conf
-{%- if django.projects[name].web.tls %}
-      - {{ django.projects[name].web.tls.certificate }}
+{%- if site.tls %}
+      - {{ site.tls.certificate }}
 {%- endif %}
 {%- endfor %}
     - require:
@@ -129,7 +130,7 @@ Nginx runs:
       - file: Nginx is configured
       - file: requests for unknown hosts are refused
       - file: sites of projects have a directory
-{%- for name in django.nginx.sites %}
+{%- for name, site in django.nginx.sites.items() %}
       - file: "{{ name }}: Nginx serves it"
 {%- endfor %}
 {%- endif %}

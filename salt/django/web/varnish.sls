@@ -1,7 +1,8 @@
 # Leaves behind a Varnish for each project whose pages are to be cached: between Nginx and the
 # application, on a Unix socket that only Nginx reaches, with a limit of its memory. Its rules are
 # tried before they are put in place and taken without a restart; pages of older releases are
-# forgotten. The server that the package brings, which everybody may ask, is stopped.
+# forgotten. The server that the package brings, which everybody may ask, is stopped. On a balancer it is
+# one server that passes requests on, see balancer/varnish.sls.
 {%- set django = salt['django.config']() %}
 
 include:
@@ -9,7 +10,9 @@ include:
 
 {%- if django.varnish %}
   - django.host
+{%- if 'django.app.project' in django.tiers %}
   - django.app.project
+{%- endif %}
 {%- set lib = '/usr/local/lib/django-formula' %}
 
 Varnish can be checked and steered:
@@ -73,7 +76,7 @@ Varnish servers have a unit:
 "{{ varnish.project }}: Varnish has its rules":
   file.managed:
     - name: {{ varnish.vcl }}
-    - source: salt://django/web/files/etc/varnish/project.vcl.j2
+    - source: {{ varnish.source }}
     - template: jinja
     - context: {project: {{ varnish.project }}}
     - user: root
@@ -133,6 +136,7 @@ Varnish servers have a unit:
       - file: "{{ varnish.project }}: Varnish has its rules"
     - require:
       - django: "{{ varnish.project }}: Varnish runs"
+{%- if varnish.purged %}
 
 "{{ varnish.project }}: old pages are forgotten":
   django.pages_purged:
@@ -140,5 +144,6 @@ Varnish servers have a unit:
     - require:
       - django: "{{ varnish.project }}: Varnish uses its rules"
       - django: "{{ varnish.project }}: release is live"
+{%- endif %}
 {%- endfor %}
 {%- endif %}
