@@ -475,12 +475,13 @@ def test_the_host_map_decides_what_a_host_gets(minion_opts):
     assert found["host2"] > {*shared, "django.cache.redis", "django.web.nginx"}
 
 
-def test_a_balancer_has_haproxy_alone(minion_opts):
+def balanced():
+    """The pillar of a balancer and two web hosts."""
     password = {"password": "x" * 20}
     project = {"source": {"path": "/srv/src"}, "database": password, "cache": password}
     project.update(secrets={"SECRET_KEY": "y" * 50}, domains=["shop.example.org", "*.shop.net"])
     project.update(health={"path": "/up/"}, web={"trusted_proxies": ["192.0.2.1"]})
-    pillar = {
+    return {
         "hosts": {
             "host1": {"address": "10.0.0.11", "roles": ["balancer"]},
             "host2": {"address": "10.0.0.12", "roles": ["app", "web", "database", "cache"]},
@@ -488,6 +489,10 @@ def test_a_balancer_has_haproxy_alone(minion_opts):
         },
         "projects": {"shop": project},
     }
+
+
+def test_a_balancer_has_haproxy_alone(minion_opts):
+    pillar = balanced()
     rendering = Rendering(minion_opts, grains(), {"django": pillar})
     shared = {"django.valid", "django.host", "django.app.departed"}
     assert {chunk["__sls__"] for chunk in rendering.low} == {*shared, "django.balancer.haproxy"}
@@ -498,6 +503,28 @@ def test_a_balancer_has_haproxy_alone(minion_opts):
     assert "server host2 10.0.0.12:80" in lines and "server host3 10.0.0.13:80" in lines
     (question,) = (line for line in lines if line.startswith("http-check send"))
     assert "uri /up/ " in question and "hdr Host shop.example.org" in question
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_a_balancer_may_be_varnish_and_have_an_address_with_another(minion_opts, system):
+    pillar = balanced()
+    pillar["hosts"]["host4"] = {"address": "10.0.0.14", "roles": ["balancer"]}
+    pillar["balancer"] = {"server": "varnish", "floating": {"address": "10.0.0.100"}}
+    interfaces = {"ip4_interfaces": {"ens3": ["10.0.0.11"]}}
+    rendering = Rendering(minion_opts, grains(system, **interfaces), {"django": pillar})
+    assert rendering.errors == []
+    tiers = {chunk["__sls__"] for chunk in rendering.low}
+    assert {"django.web.varnish", "django.balancer.varnish", "django.balancer.keepalived"} < tiers
+    assert "django.balancer.haproxy" not in tiers
+    files = rendering.files()
+    rules = files["/etc/varnish/balancer.vcl"]
+    assert [line.split('"')[1] for line in rules.splitlines() if ".host = " in line] == [
+        "10.0.0.12",
+        "10.0.0.13",
+    ]
+    assert '"192.0.2.1";' in rules and 'X-Django-Name ~ "[.]shop[.]net$"' in rules
+    address = files["/etc/keepalived/keepalived.conf"]
+    assert "10.0.0.100 dev ens3" in address and "unicast_src_ip 10.0.0.11" in address
 
 
 def test_a_media_server_has_nfs_alone(minion_opts):
