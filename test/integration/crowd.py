@@ -45,7 +45,7 @@ class Crowd:
     def assert_all_served(self):
         """Every request got its answer, from one release, and every row is there once."""
         report = self.report
-        assert report["failed"] == []
+        assert report["failed"] == [], report["failed"][:5]
         assert report["mixed"] == []
         assert report["requests"] >= self.requests, report["kinds"]
         assert set(report["kinds"]) == KINDS

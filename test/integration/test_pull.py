@@ -30,7 +30,7 @@ pytestmark = [
 
 DATA, WEB = "int-pdata", ("int-pweb1", "int-pweb2", "int-pweb3")
 ROLES = {DATA: "[balancer, database, cache]", **dict.fromkeys(WEB, "[app, web, worker]")}
-REQUESTS, LEISURE = 1_500, 4
+REQUESTS, LEISURE = 1_000, 12  # three deploy on two cores; visitors are not to take both
 NOTE = "/var/lib/django-formula/pull/last.json"
 HOOK = "/root/failed"
 PULL = """\
