@@ -28,9 +28,9 @@ def _access():
 def rollout(project):
     """
     What this host says before a release of a project over several servers: ``{valid, errors,
-    hosts, projects, release, instance, named, held}``: what is wrong with its pillar (list of str),
-    the servers of its map with their roles, its projects, what serves, by what the pillar names the
-    release (list of str), and why that is not to go live (str), or None.
+    hosts, projects, release, instance, since, named, held}``: what is wrong with its pillar (list
+    of str), the servers of its map with their roles, its projects, what serves since when, by what
+    the pillar names the release (list of str), and why that is not to go live (str), or None.
 
     CLI Example:
 
@@ -45,7 +45,7 @@ def rollout(project):
         "valid": public["valid"],
         "errors": public["errors"],
         **django_fleet_server.declared(__pillar__),
-        **dict.fromkeys(("release", "instance", "held")),
+        **dict.fromkeys(("release", "instance", "since", "held")),
         "named": [],
     }
     runs = django_fleet_server.runs_projects(public["host"])

@@ -108,9 +108,9 @@ def rollback(project, release=None, batch="50%", reason="", fleet_of=None):
         rollout = _rollout(orders, project, hosts, answers, batch, note)
         words = [] if release is None else [release]
         back = orders.ask(members, "django.rollback", project, *words, test=True)
-        names, others, aim = django_fleet.way_back(
-            project, rollout.before, {name: _aim(back[name]) for name in members}, release
-        )
+        aims = {name: _aim(back[name]) for name in members}
+        since = {name: answers[name]["since"] for name in members}
+        names, others, aim = django_fleet.way_back(project, rollout.before, aims, since, release)
         again = f"salt-run django.rollback {project}" + (f" release={aim}" if aim else "")
         return _carried_out(rollout, lambda: rollout.go_back(aim, names, others), again)
 
@@ -263,8 +263,8 @@ def _told():
         yield
     except (django_fleet.Refused, django_fleet_lock.LockedError) as error:
         raise Told(str(error)) from None
-    except Unreachable as error:
-        raise Told(f"The Salt master does not answer here: {error}") from None
+    except Unreachable:
+        raise Told("The Salt master does not answer: systemctl status salt-master") from None
     except OSError as error:
         raise Told(f"{error.filename or ''}: {error.strerror or error}") from None
 

@@ -10,8 +10,8 @@ Each server answers for itself (``django.rollout``):
     Names of its projects (list).
 ``valid``, ``errors``
     Whether its pillar is, and every mistake in it (list of str).
-``release``, ``instance``
-    What serves of the project (str), or None.
+``release``, ``instance``, ``since``
+    What serves of the project (str), and since when (UTC); None where nothing does.
 ``named``
     By what the pillar names the release (list of str): a tag, a branch, a version.
 ``held``
@@ -177,7 +177,7 @@ def wrong_rev(project, answers, rev):
     ]
 
 
-def way_back(project, now, back, release=None):
+def way_back(project, now, back, since, release=None):
     """
     Which servers go back to what: ``(names, others, release)``, the servers (list) that do, those
     (list) that have it already, and the release (str), or None where each goes back to an earlier
@@ -188,6 +188,8 @@ def way_back(project, now, back, release=None):
     back
         By server (dict) the release that it would go back to, None for an earlier configuration,
         or an :class:`Exception` that says why it cannot.
+    since
+        By server (dict) when what serves went live (str, UTC), or None.
     release
         The beginning of the one that the operator wants (str, or int where Salt took its digits for
         a number), or None.
@@ -202,7 +204,7 @@ def way_back(project, now, back, release=None):
     elif len(set(now.values())) == 1:
         names, others = list(now), []
     else:
-        names, others = _newer(project, now, back)
+        names, others = _newer(project, now, back, since)
     wrong = [f"{name}: {back[name]}" for name in names if isinstance(back[name], Exception)]
     if wrong:
         raise Refused("\n".join([f"{project} cannot go back:", *wrong]))
@@ -212,14 +214,23 @@ def way_back(project, now, back, release=None):
     return names, others, aims.pop()
 
 
-def _newer(project, now, back):
-    """Servers (two lists) that would go back to what the rest has, as after a halt."""
+def _newer(project, now, back, since):
+    """
+    Servers (two lists) that would go back to what the rest has, as after a halt. Where the rest
+    might as well, as both releases have served before, those that were the last to switch.
+    """
     ways = []
     for release in sorted({each for each in now.values() if each}):
         names = [name for name in now if now[name] == release]
         others = [name for name in now if now[name] != release]
         if {now[name] for name in others} == {back[name] for name in names}:
             ways.append((names, others))
+    if len(ways) > 1:
+        ways = [
+            (names, others)
+            for names, others in ways
+            if min(since[name] or "" for name in names) > max(since[name] or "" for name in others)
+        ]
     if len(ways) != 1:
         raise Refused(_undecided(project, now, back))
     return ways[0]

@@ -40,10 +40,12 @@ def named(source):
 def standing(deployment):
     """What serves, what the pillar names, and whether that is held back (dict)."""
     layout = deployment.layout
-    hold = deployment.hold
+    hold, live = deployment.hold, layout.live_instance()
+    served = [entry for entry in layout.served() if entry["instance"] == live]
     return {
         "release": layout.live_release(),
-        "instance": layout.live_instance(),
+        "instance": live,
+        "since": served[-1]["time"] if served else None,
         "named": named(deployment.project["source"]),
         "held": django_hold.sentence(hold) if hold else None,
     }

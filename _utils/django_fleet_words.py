@@ -70,7 +70,9 @@ def halted(project, step, failures, now, again, before=None):
     lines.append("Type next:")
     commands = {again: "once the cause is mended: it goes on"}
     if before is not None and any(before[name] and before[name] != now[name] for name in now):
-        commands[f"salt-run django.rollback {project}"] = "to be back at what was before"
+        old = set(before.values())
+        named = f" release={old.pop()}" if len(old) == 1 else ""
+        commands[f"salt-run django.rollback {project}{named}"] = "to be back at what was before"
     commands[f"salt-run django.status {project}"] = "what runs"
     width = max(map(len, commands))
     return lines + [f"  {command:<{width}}  {what}" for command, what in commands.items()]

@@ -215,19 +215,22 @@ def test_bad_release_stops_at_the_first_server(fleet, tmp_path):
 
 
 def test_deploy_that_is_killed_leaves_no_lock_and_the_next_goes_on(fleet):
+    before = fleet.serving()[SECOND]
     fleet.means("v4")
     fleet.run(
         f"setsid {SALT}/salt-run django.deploy guestbook reason='the fourth' >/tmp/out 2>&1 &"
     )
     wait_for(lambda: f"{FIRST}: drained" in fleet.host.read("/tmp/out"), 120)
+    fleet.run("pkill -STOP -f '[s]alt-run django.deploy'")
     assert "the fourth" in fleet.obeyed("django.lock_status")
     said = fleet.refused("django.deploy", "guestbook")
     assert "is being worked on by root" in said and "the fourth" in said
-    fleet.run("pkill -9 -f '[s]alt-run django.deploy'")
+    fleet.run("pkill -KILL -f '[s]alt-run django.deploy'")
     assert fleet.obeyed("django.lock_status") == "Nothing is locked.\n"
-    assert fleet.drained() == [FIRST] and len(set(fleet.serving().values())) == 2
+    assert fleet.drained() == [FIRST] and fleet.serving()[SECOND] == before
     fleet.obeyed("django.deploy", "guestbook")
     assert fleet.drained() == [] and len(set(fleet.serving().values())) == 1
+    assert fleet.serving()[SECOND] != before
     assert fleet.psql("SELECT count(*) FROM carried_out", "guestbook") == ["0"]
 
 

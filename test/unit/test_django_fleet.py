@@ -124,40 +124,45 @@ def test_revision_of_a_source_that_names_none():
 
 NEW = dict.fromkeys(["web1", "web2", "jobs1"], "bbb")
 OLD = dict.fromkeys(NEW, "aaa")
+SINCE = dict.fromkeys(NEW, "2026-01-01T00:00:00Z")
 
 
 def test_all_go_back_to_the_one_before():
-    assert django_fleet.way_back("shop", NEW, OLD) == (list(NEW), [], "aaa")
+    assert django_fleet.way_back("shop", NEW, OLD, SINCE) == (list(NEW), [], "aaa")
 
 
 def test_after_a_halt_those_go_back_that_have_the_new_one():
     now = {**OLD, "web1": "bbb"}
     back = {"web1": "aaa", "web2": "000", "jobs1": "000"}
-    assert django_fleet.way_back("shop", now, back) == (["web1"], ["web2", "jobs1"], "aaa")
+    assert django_fleet.way_back("shop", now, back, SINCE) == (["web1"], ["web2", "jobs1"], "aaa")
 
 
 def test_earlier_configuration_of_the_same_release():
-    assert django_fleet.way_back("shop", NEW, dict.fromkeys(NEW)) == (list(NEW), [], None)
+    assert django_fleet.way_back("shop", NEW, dict.fromkeys(NEW), SINCE) == (list(NEW), [], None)
 
 
 def test_servers_with_different_pasts_are_not_guessed_about():
     with pytest.raises(
         django_fleet.Refused, match=r"web2: bbb serves, before it 000\n.*\n.*release="
     ):
-        django_fleet.way_back("shop", NEW, {**OLD, "web2": "000"})
+        django_fleet.way_back("shop", NEW, {**OLD, "web2": "000"}, SINCE)
     now = {"web1": "bbb", "web2": "aaa"}
+    back = {"web1": "aaa", "web2": "bbb"}
     with pytest.raises(django_fleet.Refused, match="release=ID"):
-        django_fleet.way_back("shop", now, {"web1": "aaa", "web2": "bbb"})
+        django_fleet.way_back("shop", now, back, SINCE)
+    later = {**SINCE, "web1": "2026-01-02T00:00:00Z"}
+    assert django_fleet.way_back("shop", now, back, later) == (["web1"], ["web2"], "aaa")
 
 
 def test_named_release_is_gone_back_to():
     now = {**NEW, "web2": "aaa"}
-    found = django_fleet.way_back("shop", now, OLD, "aa")
+    found = django_fleet.way_back("shop", now, OLD, SINCE, "aa")
     assert found == (["web1", "jobs1"], ["web2"], "aaa")
     with pytest.raises(django_fleet.Refused, match="serves on every server already"):
-        django_fleet.way_back("shop", OLD, OLD, "aaa")
+        django_fleet.way_back("shop", OLD, OLD, SINCE, "aaa")
 
 
 def test_server_that_cannot_go_back_keeps_all_from_it():
     with pytest.raises(django_fleet.Refused, match="web2: No release to go back to"):
-        django_fleet.way_back("shop", NEW, {**OLD, "web2": ValueError("No release to go back to")})
+        wrong = {**OLD, "web2": ValueError("No release to go back to")}
+        django_fleet.way_back("shop", NEW, wrong, SINCE)

@@ -38,9 +38,9 @@ def test_halt_says_what_is_where_and_what_to_type():
         "  aaa on web2, web3",
         "  bbb on web1",
         "Type next:",
-        "  salt-run django.deploy shop    once the cause is mended: it goes on",
-        "  salt-run django.rollback shop  to be back at what was before",
-        "  salt-run django.status shop    what runs",
+        "  salt-run django.deploy shop                once the cause is mended: it goes on",
+        "  salt-run django.rollback shop release=aaa  to be back at what was before",
+        "  salt-run django.status shop                what runs",
     ]
 
 

@@ -44,3 +44,23 @@ def test_a_front_door_must_be_able_to_reach_it(front, server, live, possible):
         if django_rollback._is_spoken_with(deployment, protocol)
     }
     assert found == possible
+
+
+def test_what_serves_is_held_to(deployment):
+    """On a server that has not got the release that others go back from."""
+    deployment.layout.instance("000-1").mkdir()
+    deployment.layout.live.symlink_to("instances/000-1")
+    deployment.layout.save_instance_record("000-1", facts={})
+    assert deployment.hold is None
+    said = django_rollback.stay(deployment)
+    (refusal,) = deployment.layout.refusals()
+    assert (refusal["release"], refusal["instance"]) == (deployment.release_id, "000-1")
+    assert deployment.hold and deployment.target == "000-1" and "release 000 is held to" in said
+    assert django_rollback.stay(deployment) == said and len(deployment.layout.refusals()) == 1
+
+
+def test_nothing_is_held_back_where_the_pillar_s_release_serves(deployment):
+    deployment.layout.instance(deployment.instance).mkdir()
+    deployment.layout.live.symlink_to(f"instances/{deployment.instance}")
+    assert "which serves" in django_rollback.stay(deployment)
+    assert deployment.layout.refusals() == []
