@@ -41,7 +41,7 @@ django:
       source: {git: 'git://%s/guestbook', rev: %s}
       settings: config.settings
       domains: [%s]
-      health: {path: /healthz/, timeout: 8s}
+      health: {path: /healthz/}
       processes: {heart: {manage: heartbeat}}
       env: {DJANGO_TEST_ENDPOINTS: '1'}
       database: {password: the-database-s-password}
@@ -129,7 +129,7 @@ def develop(fleet):
     fleet.run(f"{git} init -q -b main && {git} add . && {git} commit -qm 1 && {git} tag v1")
     change(fleet, INDEX, "<h1>", "<h1>Second: ")
     fleet.run(f"{git} commit -qam 2 && {git} tag v2")
-    change(fleet, "guestbook/views.py", "status=200 if ok else 503", "status=503")
+    change(fleet, "guestbook/views.py", "status=200 if ok else 503", "status=404")
     fleet.run(f"{git} commit -qam 3 && {git} tag v3 && {git} checkout -q v2")
     fleet.host.write(f"{SOURCE}/guestbook/migrations/0004_more.py", MIGRATION)
     fleet.run(f"{git} add . && {git} commit -qm 4 && {git} tag v4")
@@ -210,7 +210,7 @@ def test_bad_release_stops_at_the_first_server(fleet, tmp_path):
         said = fleet.refused("django.deploy", "guestbook")
     crowd.assert_all_served()
     assert fleet.serving() == before and fleet.drained() == []
-    assert "halted at: batch 1/2" in said and "answered 503" in said
+    assert "halted at: batch 1/2" in said and "answered 404" in said
     assert re.search(rf"{SECOND} .* not reached", said)
 
 
