@@ -278,6 +278,13 @@ def hosts_that_answer(fleet):
     return {answer.json()["hostname"] for answer in answers}
 
 
+@pytest.mark.proves(
+    "several servers",
+    "balancer (Nginx, Varnish)",
+    "takes HAProxy's place on a running balancer; a release of two hosts drops no request; a lost "
+    "host is missed for a moment only",
+    on=["Debian 12"],
+)
 def test_other_server_balances(fleet, other):
     assert hosts_that_answer(fleet) == {FIRST, SECOND}
     test_unknown_hosts_are_refused(fleet)
@@ -336,6 +343,12 @@ def owners(fleet, address):
     ]
 
 
+@pytest.mark.proves(
+    "several servers",
+    "two balancers with one address (Keepalived)",
+    "moves within five seconds when the balancer that has it is lost or does not serve",
+    on=["Debian 12"],
+)
 def test_address_of_two_balancers_moves_within_seconds(fleet, pair):
     wait_for(lambda: owners(fleet, pair) == [BALANCER], 30)
     at_once(lambda server: server.assert_settled(), [fleet[BALANCER], fleet[OTHER_BALANCER]])
