@@ -10,6 +10,7 @@ argument, an answer or a log.
 
 import django_access
 import django_config
+import django_conflicts
 import django_live
 import django_project_files
 import django_secrets
@@ -58,8 +59,9 @@ def config():
 
 def validate():
     """
-    Every mistake in the pillar at once: ``{"valid": bool, "errors": [str], "warnings": [str]}``.
-    The return code is 1 when there is any.
+    Every mistake in the pillar at once: ``{"valid": bool, "errors": [str], "warnings": [str]}``;
+    without any, what this host is at that rules out what the pillar asks for. The return code is 1
+    when there is any.
 
     CLI Example:
 
@@ -68,9 +70,10 @@ def validate():
         salt-call django.validate
     """
     public = config()
-    if not public["valid"]:
+    errors = public["errors"] or django_conflicts.conflicts(public)
+    if errors:
         __context__["retcode"] = 1
-    return {key: public[key] for key in ("valid", "errors", "warnings")}
+    return {"valid": not errors, "errors": errors, "warnings": public["warnings"]}
 
 
 def live(project):

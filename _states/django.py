@@ -49,7 +49,8 @@ def _manage(state_name, function, project, settings, where, **arguments):
 @django_states.of_words
 def valid(name):
     """
-    The pillar of this host is valid; else every mistake in it is told and nothing is changed.
+    The pillar of this host is valid and nothing that the host is at rules it out; else all of it is
+    told and nothing is changed.
 
     .. code-block:: yaml
 
@@ -57,10 +58,11 @@ def valid(name):
           django.valid: []
     """
     public = __salt__["django.config"]()
-    comment = "\n".join(public["errors"] or public["warnings"])
+    found = __salt__["django.validate"]()
+    comment = "\n".join(found["errors"] or found["warnings"])
     result = {
         "name": name,
-        "result": public["valid"],
+        "result": found["valid"],
         "changes": {},
         "comment": comment or f"Projects: {', '.join(sorted(public['projects']))}.",
     }

@@ -12,6 +12,7 @@ from .guestbook import INDEX, ROOT, SOURCE, change, develop, no_failed_request, 
 from .machines import SITE, ensure
 from .server import Server, put_checkout
 
+VALID = "the pillar is valid"
 GUNICORN, MOD_WSGI = ["zero"], ["one", "two", "three", "four", "five"]
 REQUESTS = 500
 pytestmark = [
@@ -257,6 +258,17 @@ def test_embedded_takes_over(server):
 
 def private_apaches(server):
     return server.run(["pgrep", "-f", "/run/django-formula/embedded"], check=False).stdout
+
+
+def test_embedded_cannot_become_the_daemon_mode_at_once(server):
+    """Apache has the configuration of one: told before anything changes, and nobody notices."""
+    before = server.live()
+    server.pillar(PILLAR % (SOURCE, "mod_wsgi"))
+    with no_failed_request(server):
+        outcome = server.apply(check=False)
+    assert "app:mode: expected embedded, by which the site serves" in outcome.comment(VALID)
+    assert (outcome.changed, server.live()) == ([], before)
+    server.pillar(EMBEDDED)
 
 
 def test_embedded_releases_drop_no_request(server, tmp_path):

@@ -145,8 +145,12 @@ def seen(server, tmp_path_factory):
         change(server, INDEX, f"Release {RELEASES}.", "Release 6.")
         server.apply()
         server.call("django.rollback", "guestbook")
+        found["back"] = [ask(server)]
+        change(server, INDEX, "Release 6.", f"Release {RELEASES}.")
+        found["predicted"] = server.predict().changed
+        found["made"] = server.apply().changed
+        found["back"].append(ask(server))
         found["returned"] = time.monotonic()
-        found["back"] = ask(server)
         wait_for(lambda: other.problem or other.last > found["returned"])
         other.done.set()
         other.join(60)
@@ -173,7 +177,8 @@ def test_it_is_closed_with_a_code_then(seen):
 
 def test_a_new_websocket_reaches_the_new_release(seen):
     assert seen["new"] == [f"{release} hello" for release in seen["deployed"][1:]]
-    assert seen["back"] == f"{seen['deployed'][-1]} hello", "after a rollback, too"
+    last = f"{seen['deployed'][-1]} hello"
+    assert seen["back"] == [last, last], "after a rollback, too, and after one by the source"
 
 
 def test_strangers_are_refused(server):
@@ -181,9 +186,10 @@ def test_strangers_are_refused(server):
         Websocket(server.host.address, "/static/")
 
 
-def test_a_rollback_cuts_no_websocket_that_is_still_open(seen):
-    """Not even one in the release that is gone back to: a twin of it serves beside."""
+def test_a_way_back_cuts_no_websocket_that_is_still_open(seen):
+    """Not even one in the release that is gone back to: another one like it serves beside."""
     other = seen["other"]
+    assert seen["made"] == seen["predicted"]
     assert (other.problem, set(other.answers)) == (None, {f"{seen['deployed'][-1]} hello"})
     assert other.last > seen["returned"]
 

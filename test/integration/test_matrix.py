@@ -20,8 +20,9 @@ pytestmark = [
     pytest.mark.proves(
         "combinations",
         "Gunicorn, uWSGI × Supervisord, systemd × PostgreSQL, MariaDB, SQLite",
-        "each reads and writes through the front door, changes nothing in a second run, and takes "
-        "a release without a failed request; six of the twelve on each system",
+        "each comes as `--test` said, reads and writes through the front door, changes nothing in "
+        "a second run, and takes a release without a failed request; six of the twelve on each "
+        "system",
         on=["Debian 12", "Debian 13"],
     ),
     pytest.mark.proves(
@@ -50,6 +51,7 @@ PROJECT = """\
       database: {engine: %(engine)s}
       python: {requirements: [%(requirements)s]}
 """
+CACHED = "      web: {cache: varnish}\n"
 ENGINES = {"pg": "postgresql", "my": "mysql", "lite": "sqlite"}
 MANAGERS = {"sup": "supervisord", "unit": "systemd"}
 COUNT = "SELECT count(*) FROM guestbook_entry"
@@ -62,6 +64,7 @@ class Combination:
     server: str
     manager: str
     engine: str
+    cached: str = ""  # whether Varnish is in front
 
     @property
     def name(self):
@@ -69,7 +72,7 @@ class Combination:
 
     def pillar(self):
         """What the pillar says of it."""
-        return PROJECT % {
+        own = PROJECT % {
             "name": self.name,
             "source": SOURCE,
             "manager": MANAGERS[self.manager],
@@ -79,6 +82,7 @@ class Combination:
             "engine": ENGINES[self.engine],
             "requirements": "requirements-mysql.txt" if self.engine == "my" else "requirements.txt",
         }
+        return own + (CACHED if self.cached else "")
 
     def entries(self, server):
         """How many entries the database says that it has, asked without the project."""
@@ -109,7 +113,7 @@ MATRIX = {
     "trixie": combinations(
         "gunicorn unit pg",
         "uwsgi sup pg",
-        "gunicorn sup my",
+        "gunicorn sup my cached",
         "uwsgi unit my",
         "gunicorn unit lite",
         "uwsgi sup lite",
@@ -156,8 +160,8 @@ def matrix(request):
         server = Server(host)
         host.run("apt-get update -q && apt-get install -qy --no-install-recommends git")
         develop(server)
-        server.bootstrap(
-            pillar="django:\n  projects:\n" + "".join(project.pillar() for project in projects)
+        server.bootstrap_as_predicted(
+            "django:\n  projects:\n" + "".join(project.pillar() for project in projects)
         )
         yield server, projects
 

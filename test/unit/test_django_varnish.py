@@ -43,7 +43,7 @@ def test_it_listens_on_a_socket_and_is_steered_over_loopback(resolve):
 
 @pytest.mark.parametrize(
     ("release", "init", "brought"),
-    [("12", "systemd", 2), ("12", "unknown", 2), ("13", "systemd", 2), ("13", "unknown", 0)],
+    [("12", "systemd", 2), ("12", "unknown", 2), ("13", "systemd", 1), ("13", "unknown", 0)],
 )
 def test_services_that_its_package_brings_are_known(resolve, release, init, brought):
     grains = {"osrelease": release, "osmajorrelease": int(release), "init": init}
