@@ -32,6 +32,6 @@ def modes(project):
     if (found or django_mod_wsgi.is_spoken(web)) and found != wanted:
         yield (
             f"django:projects:{project['name']}:app:mode: expected {NAMES[found]}, by which the"
-            " site serves, or another app:server first, such as gunicorn: Apache cannot have both modes"
-            " at once, and the site would be away for as long as a release takes"
+            " site serves, or another app:server first, such as gunicorn: Apache cannot have both"
+            " modes at once, and the site would be away for as long as a release takes"
         )
