@@ -168,6 +168,20 @@ def test_requisites_are_there(rendering):
                 assert next(iter(requisite.items())) in known, chunk["__id__"]
 
 
+def test_nothing_is_done_before_the_pillar_is_found_valid(rendering):
+    """Its state also tells what the host is at that rules the pillar out."""
+    waits = {}
+    for chunk in rendering.low:
+        needs = [*chunk.get("require", []), *chunk.get("watch", []), *chunk.get("onchanges", [])]
+        waits.setdefault((chunk["state"], chunk["__id__"]), set()).update(
+            pair for need in needs for pair in need.items()
+        )
+    safe = {("django", "the pillar is valid")}
+    while found := {state for state, needs in waits.items() if needs & safe} - safe:
+        safe |= found
+    assert set(waits) - safe == set()
+
+
 def test_the_release_waits_for_every_tier_before_it(rendering):
     fetched = [chunk for chunk in rendering.low if chunk["fun"] == "source_fetched"]
     tiers = rendering.modules["django.config"]()["tiers"]

@@ -71,6 +71,8 @@ include:
     - user: root
     - group: root
     - mode: '0644'
+    - require:
+      - file: "{{ name }}: directories are there"
 
 "{{ name }}: django-manage knows it":
   file.managed:

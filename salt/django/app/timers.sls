@@ -32,6 +32,8 @@ include:
 "{{ name }}: no timers are set":
   file.absent:
     - name: /etc/cron.d/django-{{ name }}
+    - require:
+      - django: the pillar is valid
 {%- endif %}
 {%- endfor %}
 

@@ -81,6 +81,8 @@ the packaged Redis server does not run:
     - user: root
     - group: root
     - mode: '0755'
+    - require:
+      - django: the pillar is valid
     - require_in:
       - django: "{{ redis.project }}: {{ redis.label }} runs"
 {%- endif %}

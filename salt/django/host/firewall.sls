@@ -17,6 +17,8 @@ the firewall is a service:
     - user: root
     - group: root
     - mode: '{{ '0644' if django.host.init == 'systemd' else '0755' }}'
+    - require:
+      - django: the pillar is valid
 
 the firewall is active:
   django.firewall_active:

@@ -74,6 +74,8 @@ Supervisord is a service:
     - template: jinja
     - user: root
     - group: root
+    - require:
+      - django: the pillar is valid
 
 Supervisord runs:
   django.service_running:
