@@ -17,6 +17,7 @@ from django_deployment import Outcome, StepError
 from django_run import CommandError
 
 START_SECONDS = 5  # for a program that came up a moment ago, as after a restart of its manager
+AFTER_SECONDS = 30  # for one that was healthy a moment ago and has just been switched to
 DRAIN_SECONDS = 10
 
 
@@ -71,20 +72,20 @@ def go_live(deployment):
     for other in others:
         _retire(deployment, other)
     django_step_pages.forget(deployment)
-    left, _, problem = _differences(deployment, instance, name, definition)
+    left, _, problem = _differences(deployment, instance, name, definition, AFTER_SECONDS)
     if left or problem:
         raise StepError(f"After the switch these are still not as wanted: {left or problem}")
     _remember(deployment, instance)
     return Outcome(changes, f"Instance {instance} serves.")
 
 
-def _differences(deployment, instance, name, definition):
+def _differences(deployment, instance, name, definition, patience=START_SECONDS):
     """
     What keeps ``instance`` from being the one that serves, the programs of others, and why it
     is not healthy although it runs (None when it is). A wrong answer may come from a database
     that starts with this run; only a process that does not answer at all is started again.
     """
-    programs = django_programs.settled(deployment, name, START_SECONDS)
+    programs = django_programs.settled(deployment, name, patience)
     others = [
         other
         for other, program in programs.items()
@@ -105,7 +106,7 @@ def _differences(deployment, instance, name, definition):
         and not found["leaving"]
         and not deployment.manager.differs(name, definition)
     )
-    health = {**deployment.health_of(instance), "timeout": START_SECONDS}
+    health = {**deployment.health_of(instance), "timeout": patience}
     problem = django_health.wait(path, health) if running else None
     if not running and not deployment.manager.comes_back(name, definition):
         changes["started"] = name
