@@ -165,7 +165,7 @@ def restart(project, process=None):
                 "meanwhile; django.rollback to another release, or django.release_allow."
             )
         django_operations.keep_release(deployment)
-        deployment.next_generation()
+        django_operations.next_generation(deployment)
         for step in django_operations.EXCHANGE:
             changes.update(step(deployment).changes)
     return changes

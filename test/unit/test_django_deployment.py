@@ -41,25 +41,6 @@ def test_an_edited_environment_is_seen(deployment):
     assert path.read_text() == text
 
 
-@pytest.mark.needs_root
-def test_instance_whose_programs_are_still_at_work_is_left_to_them(deployment):
-    """Put back by the source while its websockets are open: another one like it serves."""
-    configure(deployment)
-    old, likeness = deployment.instance, deployment.likeness
-    program = {f"shop.web.{old}": {"leaving": True, "pid": 7, "running": False}}
-    deployment.manager.programs = lambda: program
-    deployment.layout.live.symlink_to(f"instances/{SECOND}")
-    deployment.test = True
-    predicted = configure(deployment).changes["instance"]
-    assert predicted not in (None, old) and not deployment.layout.restarts.exists()
-    run = Deployment(
-        deployment.project, deployment.host, deployment.secrets, deployment.manager, str
-    )
-    assert configure(run).changes["instance"] == predicted == run.instance
-    assert deployment.layout.instance_record(predicted)["likeness"] == likeness
-    assert configure(run).changes == {}, "it has nothing that is still at work"
-
-
 def test_a_tree_that_was_built_in_part_is_not_built_on(deployment, monkeypatch):
     deployment.layout.save_record(deployment.release_id, stage="fetched")
 
