@@ -51,11 +51,11 @@ def unchanged(server):
     assert not changed, "\n".join(sorted(changed))
 
 
-def refuse(server, pillar=None, **options):
-    """What is said when nothing is applied: exit status 2, and no traceback."""
+def refuse(server, pillar=None, status=2, **options):
+    """What is said when nothing is applied: its exit status, and no traceback."""
     done = server.bootstrap(pillar=pillar, check=False, timeout=120, **options)
     said = done.stdout + done.stderr
-    assert done.returncode == 2, said
+    assert done.returncode == status, said
     assert "Traceback" not in said
     return said
 
@@ -90,7 +90,8 @@ def test_system_that_is_not_supported(server):
         (["a.sls", "b.sls"], "expected one pillar file"),
         (["/none.sls"], "there is no such file"),
         ([""], "empty argument"),
-        (["/etc"], "not a file"),
+        (["/dev/null"], "not a file"),
+        (["/etc"], "the folder has no top.sls"),
     ],
 )
 def test_command_line(server, unchanged, words, sentence):
@@ -121,7 +122,7 @@ def test_second_bootstrap_at_the_same_time(server, unchanged):
     server.run(["sh", "-c", "setsid flock /run/django-formula.lock sleep 4714 >/dev/null 2>&1 &"])
     server.run("until pgrep -f 'sleep 4714' >/dev/null; do sleep 0.05; done")
     try:
-        said = refuse(server)
+        said = refuse(server, status=75)
     finally:
         server.host.kill("sleep 4714")
     assert "another bootstrap is running" in said
