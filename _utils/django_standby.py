@@ -24,6 +24,11 @@ SYSTEM_DATABASES = 3  # postgres, template0, template1
 KEEP_ALL = "1TB"  # of the log: pg_rewind reads it from the last checkpoint that both servers have
 DAY = 86400
 STREAM_SECONDS = 60
+# What a copy that was broken off has begun may hold its slot until the primary misses it, which is
+# wal_sender_timeout: a minute, unless somebody has changed that.
+SLOT_SECONDS = 120
+SLOT_HELD = "is active for PID"
+PAUSE = 1
 _EXCHANGE, _AT_FDCWD = 2, -100
 
 
@@ -131,21 +136,31 @@ def copy(server):
     """
     replication = server["replication"]
     data, made = replication["data"], pathlib.Path(replication["data"] + COPY)
-    tidy(data)
     argv = [django_psql.program(server, "pg_basebackup"), f"--pgdata={made}", "--no-password"]
     argv += [f"--host={replication['primary']['address']}", f"--port={server['port']}"]
     argv += ["--checkpoint=fast", "--wal-method=stream", f"--slot={replication['slot']}"]
-    try:
-        run(argv, user="postgres", env=django_psql.environment(server), timeout=DAY)
-    except CommandError:
-        tidy(data)  # it may be what the disk is full of
-        raise
+    _copy(argv, server, data)
     mark(made)
     run(["sync", "--file-system", str(made)], timeout=DAY)
     stop(server)
     exchange(data, made)
     pathlib.Path(data + REWINDING).unlink(missing_ok=True)
     return tidy(data)
+
+
+def _copy(argv, server, data):
+    """Make the copy beside the cluster, as soon as nobody else holds the slot for it."""
+    deadline = time.monotonic() + SLOT_SECONDS
+    while True:
+        tidy(data)
+        try:
+            run(argv, user="postgres", env=django_psql.environment(server), timeout=DAY)
+            return
+        except CommandError as error:
+            tidy(data)  # it may be what the disk is full of
+            if SLOT_HELD not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(PAUSE)
 
 
 def mark(data):

@@ -173,3 +173,25 @@ def test_copy_that_fails_leaves_the_cluster_and_takes_no_room(server, monkeypatc
         django_standby.copy(server)
     assert django_standby.kind(data) == "data"
     assert not pathlib.Path(data + django_standby.COPY).exists()
+
+
+@pytest.mark.parametrize("tries", [1, 3])
+def test_copy_waits_until_one_that_was_broken_off_has_let_go(server, monkeypatch, tries):
+    data = server["replication"]["data"]
+    begun = []
+
+    def copied(argv, **_):
+        if not argv[0].endswith("pg_basebackup"):
+            return
+        begun.append(argv)
+        pathlib.Path(data + django_standby.COPY, "base").mkdir(parents=True)
+        if len(begun) < tries:
+            said = 'replication slot "django_db2" is active for PID 456'
+            raise django_standby.CommandError(argv, 1, said, "exit status 1")
+
+    monkeypatch.setattr(django_standby, "run", copied)
+    monkeypatch.setattr(django_standby, "PAUSE", 0)
+    monkeypatch.setattr(django_standby, "stop", lambda _: None)
+    django_standby.copy(server)
+    assert len(begun) == tries
+    assert django_standby.is_standby(data)
