@@ -23,6 +23,7 @@ import copy
 import re
 from collections.abc import Mapping
 
+import django_backends
 import django_checks
 import django_facts
 import django_firewall
@@ -116,10 +117,12 @@ def resolve(pillar, facts, parameters):
         )
     if errors:
         return _nothing(host, errors)
+    django_backends.trust(fleet)
     system = _merge(parameters["os"], parameters["release"])
     hosts, problems = _fleet(fleet, host)
     errors += problems
     errors += django_server_keepalived.problems(fleet, host, hosts)
+    errors += django_backends.problems(fleet, hosts)
     if errors:
         return _nothing(host, errors)
     projects = fleet["projects"]
@@ -269,6 +272,9 @@ def _nothing(host, errors):
         "nfs": {},
         "keepalived": {},
         "rivals": [],
+        "external": {},
+        "probes": {},
+        "backends": {},
         "projects": {},
     }
 
@@ -416,8 +422,12 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
         "nfs": {},
         "keepalived": {},
         "rivals": [],
+        "external": django_backends.configuration(fleet, host, hosts),
+        "probes": django_backends.probes(fleet, projects),
+        "backends": {},
         "projects": projects,
     }
+    config["backends"] = django_backends.backends(hosts, projects, config["probes"])
     if roles & {"database", "replica"}:
         config["postgresql"] = django_server_postgresql.configuration(
             fleet, host, hosts, projects, system, held
@@ -479,6 +489,7 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
         "django.balancer.haproxy": config["haproxy"],
         "django.balancer.varnish": config["balancer"] and config["varnish"],
         "django.balancer.keepalived": config["keepalived"],
+        "django.balancer.external": config["external"],
         "django.host.firewall": config["firewall"],
         "django.host.pull": config["pull"],
         "django.app.departed": True,

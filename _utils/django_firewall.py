@@ -51,7 +51,8 @@ def configuration(fleet, host, hosts, config):
         encrypted = any(project["web"]["tls"] for project in config["projects"].values())
         ports = [fleet[front]["port"] for front in sorted(fronts)]
         ports += [fleet[front]["tls_port"] for front in sorted(fronts) if encrypted]
-        rules.append(_rule("front door", ports, fleet["balancers"]))
+        balancers = fleet["balancers"] or config["external"].get("from", [])
+        rules.append(_rule("front door", ports, balancers))
     if config["balancer"]:
         balancer = config["balancer"]
         encrypted = any(project["tls"] for project in balancer["projects"])

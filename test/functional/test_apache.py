@@ -95,21 +95,24 @@ def tried(root, files):
     return done.returncode, done.stdout + done.stderr
 
 
-def render(minion_opts, projects, **settings):
-    """The rendered files of a host with these projects, and its two ports."""
+def render(minion_opts, projects, more=(), **settings):
+    """
+    The rendered files of a host with these projects, and its two ports; ``more`` are keys of the
+    pillar, settings those of Apache.
+    """
     port, tls_port = free_port(), free_port()
     apache = {"port": port, "tls_port": tls_port, "probe_port": free_port()}
     apache.update(max_request_workers=64, **settings)
-    pillar = {"django": {"apache": apache, "projects": projects}}
+    pillar = {"django": {"apache": apache, "projects": projects, **dict(more)}}
     rendering = Rendering(minion_opts, grains(), pillar)
     assert rendering.modules["django.config"]()["errors"] == []
     return rendering.files(), port, tls_port
 
 
 @contextlib.contextmanager
-def running(minion_opts, root, project, application=Application):
+def running(minion_opts, root, project, application=Application, **more):
     assert APACHE, "these tests need Apache (apt-get install apache2-bin)"
-    files, port, tls_port = render(minion_opts, {"shop": project})
+    files, port, tls_port = render(minion_opts, {"shop": project}, more)
     config = write_tree(root, files)
     argv = [APACHE, "-DFOREGROUND", "-f", config]
     with serving(argv, root, (port, tls_port), application) as site:

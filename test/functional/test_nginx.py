@@ -62,12 +62,14 @@ def tried(root, files):
 
 
 @contextlib.contextmanager
-def running(minion_opts, root, project, application=Application):
+def running(minion_opts, root, project, application=Application, beside=(), **settings):
+    """The project shop; ``beside`` it others that are not asked (dict), and keys of the pillar."""
     assert NGINX, "these tests need Nginx (apt-get install nginx)"
     port, tls_port = free_port(), free_port()
     pillar = {
         "nginx": {"port": port, "tls_port": tls_port, "worker_connections": 256},
-        "projects": {"shop": project},
+        "projects": {"shop": project, **dict(beside)},
+        **settings,
     }
     rendering = Rendering(minion_opts, grains(ipv6=[]), {"django": pillar})
     assert rendering.modules["django.config"]()["errors"] == []

@@ -199,3 +199,19 @@ def test_servers_of_a_database_with_a_replica(minion_opts, system, name, role):
     script = files["/usr/local/lib/django-formula/check-primary"]
     checked = subprocess.run([SHELLCHECK, "-"], input=script, text=True, capture_output=True)
     assert checked.returncode == 0, checked.stdout
+
+
+def test_one_host_tells_a_balancer_of_somebody_else(minion_opts):
+    pillar = balanced()
+    pillar["hosts"]["host1"]["roles"] = ["worker"]
+    pillar["balancer"] = {"external": {"from": ["192.0.2.0/24"], "hook": ["/bin/tell"]}}
+    state = "the balancer in front knows its backends"
+    for name in pillar["hosts"]:
+        rendering = Rendering(minion_opts, grains(id=name), {"django": pillar})
+        assert rendering.errors == []
+        ids = rendering.ids()
+        assert state in ids
+        if name != "host1":
+            assert ids.index(state) > ids.index("Nginx runs")
+    del pillar["balancer"]["external"]["hook"]
+    assert state not in Rendering(minion_opts, grains(), {"django": pillar}).ids()
