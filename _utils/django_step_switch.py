@@ -60,8 +60,8 @@ def go_live(deployment):
     django_host_files.restore(deployment, instance)
     if "started" in changes:
         _start(deployment, instance, name, definition)
-    elif problem:
-        _await(deployment, instance, name, definition, restart="restarted" in changes)
+    elif problem and not _await(deployment, instance, name, definition, "restarted" in changes):
+        changes.pop("restarted", None)
     deployment.manager.activate(name, definition)
     for link, target in links(deployment, instance):
         if target:
@@ -137,15 +137,19 @@ def links(deployment, instance):
 
 
 def _await(deployment, instance, name, definition, restart):
-    """Give a running process the time to become healthy; start it again if that is of use."""
+    """
+    Give a running process the time to become healthy; start it again if that is of use. Returns
+    whether it was: after a boot, it may only have taken its time.
+    """
     path = deployment.layout.instance_socket(instance)
     reason = django_health.wait(path, deployment.health_of(instance))
     if reason is None:
-        return
+        return False
     if not restart:
         raise StepError(deployment.redact(f"Instance {instance} runs but is not healthy: {reason}"))
     deployment.manager.stop(name, definition["stopwaitsecs"])
     _start(deployment, instance, name, definition)
+    return True
 
 
 def _start(deployment, instance, name, definition):
