@@ -185,9 +185,10 @@ class Deployment:
         record = self.layout.instance_record(instance) if instance else {}
         web = record.get("definitions", {}).get("web")
         if not web:
-            app = self.project["app"]
+            app, front = self.project["app"], self.project["web"]["server"]
             inside = "embedded" if django_mod_wsgi.embeds(app) else "mod_wsgi"
-            return {"uwsgi": "uwsgi", "mod_wsgi": inside}.get(app["server"], "http")
+            own = "http" if front == "apache" else "uwsgi"
+            return {"uwsgi": own, "mod_wsgi": inside}.get(app["server"], "http")
         for name, speaks in (
             ("uwsgi", django_uwsgi.is_spoken),
             ("mod_wsgi", django_mod_wsgi.is_spoken),

@@ -60,7 +60,7 @@ def finish(config, project):
     cdn = item["cdn"] and item["cdn"]["distribution"]
     ids = [LAST[0 if cdn else 1]]
     ids.append("{}: timers are set" if item["timers"] else "{}: no timers are set")
-    for server, runs in (("nginx", "Nginx runs"), ("apache", "Apache runs")):
+    for server, runs in (("nginx", "Nginx runs"), ("apache", "Apache follows its configuration")):
         if config[server]:
             ids.append(runs)
     return ids

@@ -74,10 +74,11 @@ def _kept(deployment, live, wanted):
     """Releases (set of str) that stay: the newest that have served, and what a hold needs."""
     layout = deployment.layout
     served = [layout.release_of(entry["instance"]) for entry in reversed(layout.served())]
-    there = layout.release_ids()
-    newest = [name for name in dict.fromkeys([live, *served]) if name in there]
-    coming = bool(deployment.test and not deployment.hold and wanted != live)
-    kept = {*newest[: deployment.project["release"]["keep"] - coming], live, wanted}
+    # A run has switched to what the pillar means by now.
+    first = wanted if deployment.test and not deployment.hold else live
+    there = {first, *layout.release_ids()}
+    newest = [name for name in dict.fromkeys([first, live, *served]) if name in there]
+    kept = {*newest[: deployment.project["release"]["keep"]], live, wanted}
     hold = deployment.hold
     if hold and hold["kind"] == django_hold.ROLLED_BACK:
         kept |= {hold["release"], layout.release_of(hold["instance"])}

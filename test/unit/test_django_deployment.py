@@ -14,7 +14,6 @@ import django_health
 import django_layout
 import django_rollback
 import django_step_build
-import django_step_prune
 import django_step_switch
 import django_step_tasks
 import pytest
@@ -369,6 +368,8 @@ def test_nginx_speaks_what_the_live_instance_does(failed):
     failed.test = False
     failed.layout.live.unlink()
     assert failed.spoken == "uwsgi", "the pillar's, as long as nothing serves"
+    failed.project["web"]["server"] = "apache"
+    assert failed.spoken == "http", "before which uWSGI speaks that"
 
 
 def test_a_damaged_release_is_not_passed_over_in_silence(deployment):
@@ -408,33 +409,6 @@ def test_what_comes_back_with_its_manager_needs_no_start(deployment):
         deployment.manager.comes_back = lambda name, definition, answer=comes_back: answer
         found = django_step_switch.go_live(deployment).changes
         assert ("started" in found) == expected
-
-
-@pytest.mark.parametrize("waited, done", [(None, []), ("no answer: refused", ["stop", "start"])])
-def test_what_only_takes_its_time_after_a_boot_is_not_told_as_restarted(
-    deployment, monkeypatch, waited, done
-):
-    instance, told = deployment.instance, []
-    name = f"shop.web.{instance}"
-    web = {"command": ["web"], "stopwaitsecs": 1, "stdout_logfile": str(deployment.layout.root)}
-    deployment.layout.instance(instance).mkdir()
-    deployment.layout.save_instance_record(instance, facts={"a": 1}, definitions={"web": web})
-    running = {"running": True, "leaving": False, "state": "RUNNING", "pid": 7}
-    deployment.manager = types.SimpleNamespace(
-        kind="supervisord",
-        programs=lambda: {name: running},
-        differs=lambda *_: False,
-        comes_back=lambda *_: False,
-        stop=lambda *_: told.append("stop"),
-        start=lambda *_: told.append("start"),
-        activate=lambda *_: None,
-    )
-    answers = iter(["no answer: refused", waited, *[None] * 2])
-    monkeypatch.setattr(django_health, "wait", lambda *_: next(answers))
-    monkeypatch.setattr(django_step_switch.django_programs, "claim_log", lambda *_: 0)
-    deployment.project["web"]["cache"] = {}
-    changes = django_step_switch.go_live(deployment).changes
-    assert (told, "restarted" in changes) == (done, bool(done))
 
 
 def test_lost_record_of_what_serves_is_told(deployment):
@@ -514,26 +488,6 @@ def test_late_migrations_are_reversed_before_the_switch_back(deployment, monkeyp
 
 
 # What is left of those before
-
-
-def test_static_files_of_kept_releases_stay(deployment):
-    served(deployment, FIRST, SECOND, THIRD)
-    layout = deployment.layout
-    layout.current.symlink_to(f"releases/{THIRD[:12]}")
-    layout.static.mkdir()
-    for name in (FIRST, SECOND, THIRD):
-        folder = layout.release(name[:12]) / "static"
-        folder.mkdir()
-        for place in (folder, layout.static):
-            (place / f"site.{name[:12]}.css").write_text("a {}")
-        layout.save_record(name[:12], static=str(folder))
-    deployment.manager.programs = dict
-    deployment.project["release"]["keep"] = 2
-    changes = django_step_prune.prune(deployment).changes
-    assert changes["releases"] == [FIRST[:12]]
-    assert changes["static"] == [f"site.{FIRST[:12]}.css"]
-    left = {f"site.{name[:12]}.css" for name in (SECOND, THIRD)}
-    assert {path.name for path in layout.static.iterdir()} == left
 
 
 def test_who_waits_for_the_old_process_is_not_left_alone(deployment):

@@ -193,7 +193,7 @@ include:
     - require:
       - django: "{{ name }}: superuser is there"
 {%- if project.app.server == 'mod_wsgi' %}
-      - django: Apache runs
+      - django: Apache follows its configuration
 {%- endif %}
 
 "{{ name }}: processes run":

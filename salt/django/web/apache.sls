@@ -152,7 +152,7 @@ Apache is started by its init script:
     - require:
       - pkg: packages are installed
     - require_in:
-      - django: Apache keeps to its limits
+      - django: Apache runs
 {%- endif %}
 
 other servers have left their ports to Apache:
@@ -168,9 +168,10 @@ other servers have left their ports to Apache:
       - file: "{{ name }}: Apache serves it"
 {%- endfor %}
 
-Apache keeps to its limits:
+Apache runs:
   django.service_running:
     - name: apache2
+    - enable: True
     - follows:
       - /etc/apache2/restart.conf
     - require:
@@ -178,11 +179,9 @@ Apache keeps to its limits:
     - watch:
       - file: Apache has its limits
 
-Apache runs:
-  django.service_running:
+Apache follows its configuration:
+  django.service_reloaded:
     - name: apache2
-    - enable: True
-    - reload: True
     - follows:
       - /etc/apache2/apache2.conf
       - /etc/apache2/ports.conf
@@ -194,8 +193,10 @@ Apache runs:
       - {{ django.projects[name].web.tls.certificate }}
 {%- endif %}
 {%- endfor %}
+    - restarts_for:
+      - /etc/apache2/restart.conf
     - require:
-      - django: Apache keeps to its limits
+      - django: Apache runs
     - watch:
       - file: Apache is configured
       - file: Apache knows its ports
