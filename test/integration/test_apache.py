@@ -10,7 +10,7 @@ from test.hosts import boot
 from .crowd import Crowd
 from .guestbook import INDEX, ROOT, SOURCE, change, develop, no_failed_request, restore, whoami
 from .machines import SITE, ensure
-from .server import Server, put_checkout
+from .server import Browser, Server, put_checkout
 
 VALID = "the pillar is valid"
 GUNICORN, MOD_WSGI = ["zero"], ["one", "two", "three", "four", "five"]
@@ -29,6 +29,12 @@ pytestmark = [
         "mod_wsgi in Apache",
         "five releases under load, no request dropped; refused ones, rollback, killed runs, a boot",
         on=["Debian 12", "Debian 13 without systemd"],
+    ),
+    pytest.mark.proves(
+        "combinations",
+        "Apache × uWSGI × MariaDB × Memcached, by init scripts",
+        "comes as `--test` said, takes releases without a failed request, goes over to mod_wsgi",
+        on=["Debian 13 without systemd"],
     ),
     pytest.mark.proves(
         "application server",
@@ -333,19 +339,46 @@ def test_embedded_project_is_back_after_a_boot_and_leaves_for_gunicorn(server):
 
 # On a bare server
 
+# uWSGI, MariaDB and Memcached; with mod_wsgi in the end
+BARE = """\
+      database: {engine: mysql}
+      cache: {engine: memcached}
+      python: {requirements: [requirements-mysql.txt, requirements-memcached.txt]}
+"""
 
-def test_mod_wsgi_on_a_bare_server_without_systemd():
+
+def test_bare_server_without_systemd():
     """Debian 13, whose mod_wsgi and Python are others; what a test says is what a run does."""
     with boot("int-apache13", image=ensure("trixie-ready"), systemd=False) as host:
         put_checkout(host)
         bare = Server(host)
         develop(bare)
-        pillar = PILLAR % (SOURCE, "mod_wsgi")
-        assert "guestbook: slots for mod_wsgi are there" in bare.bootstrap_as_predicted(pillar)
+        bare.bootstrap_as_predicted(PILLAR % (SOURCE, "uwsgi") + BARE)
+        browser = Browser(host)
+        assert browser.submit("/", {"name": "Ada", "message": "Hello."}).status_code == 302
+        page = browser.get("/").text
+        assert "Hello." in page and "MariaDB" in page and "Memcached" in page
+        release_as_predicted(bare, "Release zero.")
+        bare.run(["service", "apache2", "stop"])
+        bare.assert_mended("Apache runs")
+
+        bare.pillar(PILLAR % (SOURCE, "mod_wsgi") + BARE)
+        predicted = bare.predict()
+        made = bare.apply()
+        assert made.changed == predicted.changed
+        assert "guestbook: slots for mod_wsgi are there" in made.changed
         bare.assert_settled()
-        before = whoami(bare)
-        assert before["python_version"].startswith("3.13")
-        change(bare, INDEX, "It works.", "Release zero.")
-        with no_failed_request(bare):
-            bare.apply()
-        assert whoami(bare)["release"] == bare.live()[0] != before["release"]
+        assert whoami(bare)["python_version"].startswith("3.13")
+        release_as_predicted(bare, "Release one.")
+        assert "Hello." in browser.get("/").text
+
+
+def release_as_predicted(server, text):
+    """Let pages say something else: what was predicted is made, and no request fails."""
+    restore(server)
+    change(server, INDEX, "It works.", text)
+    before = server.live()[0]
+    with no_failed_request(server):
+        predicted = server.predict()
+        assert server.apply().changed == predicted.changed
+    assert whoami(server)["release"] == server.live()[0] != before

@@ -1,4 +1,7 @@
-"""Queues by pillar alone: Celery and django-rq with a broker, jobs that outlive releases."""
+"""
+Queues by pillar alone: Celery and django-rq with a broker, jobs that outlive releases, another
+front door and another process manager. The site has two databases.
+"""
 
 import re
 import time
@@ -10,27 +13,42 @@ from test.hosts import boot
 from .machines import ensure
 from .server import Browser, Server, put_checkout
 
-pytestmark = pytest.mark.proves(
-    "workers and schedulers",
-    "Celery, beat, Flower, django-rq",
-    "jobs before, over and after a release are done once; the broker's restart loses none",
-    on=["Debian 12"],
-)
+pytestmark = [
+    pytest.mark.proves(
+        "workers and schedulers",
+        "Celery, beat, Flower, django-rq and its scheduler",
+        "jobs before, over and after a release are done once; the broker's restart loses none; "
+        "from Nginx to Apache and from Supervisord to systemd",
+        on=["Debian 12"],
+    ),
+    pytest.mark.proves(
+        "database server",
+        "several databases of one project",
+        "each with a user of its own, migrated and written to",
+        on=["Debian 12"],
+    ),
+]
 
 SOURCE = "/srv/src/shop"
 BROKER = "redis-server@shop_broker"
-PILLAR = f"""\
+PILLAR = """\
 django:
+  process_manager: %s
   projects:
     shop:
-      source: {{path: {SOURCE}}}
+      source: {path: /srv/src/shop}
       settings: shop.settings
-      static: {{enabled: false}}
+      static: {enabled: false}
+      web: {server: %s}
+      databases: {archive: {engine: postgresql}}
+      migrate: {databases: [default, archive]}
+      env: {ARCHIVE_URL: '@{databases.archive.url}'}
       processes:
-        jobs: {{celery: {{app: shop, concurrency: 2}}, start_seconds: 1s}}
-        clock: {{celery_beat: shop, start_seconds: 1s}}
-        quick: {{rq: [high, default], start_seconds: 1s}}
-        monitor: {{flower: shop, start_seconds: 1s}}
+        jobs: {celery: {app: shop, queues: [celery, mail], autoscale: [1, 2]}, start_seconds: 1s}
+        clock: {celery_beat: shop, start_seconds: 1s}
+        quick: {rq: [high, default], start_seconds: 1s}
+        later: {rq_scheduler: {queue: high, interval: 1s}, start_seconds: 1s}
+        monitor: {flower: shop, start_seconds: 1s}
 """
 FILES = {
     "requirements.txt": """\
@@ -39,6 +57,7 @@ psycopg[binary]==3.3.9
 dj-database-url==3.1.2
 celery[redis]==5.7.0
 django-rq==4.2.0
+rq-scheduler==0.14.0
 """,
     "manage.py": """\
 from django.core.management import execute_from_command_line
@@ -66,7 +85,7 @@ SECRET_KEY = os.environ["SECRET_KEY"]
 ALLOWED_HOSTS = os.environ["ALLOWED_HOSTS"].split(",")
 ROOT_URLCONF = "shop.urls"
 INSTALLED_APPS = ["django.contrib.contenttypes", "django_rq", "shop"]
-DATABASES = {"default": dj_database_url.config()}
+DATABASES = {"default": dj_database_url.config(), "archive": dj_database_url.config("ARCHIVE_URL")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 RQ_QUEUES = {name: {"URL": os.environ["RQ_REDIS_URL"]} for name in ("high", "default")}
@@ -154,7 +173,7 @@ def server():
         host.write(f"{SOURCE}/shop/migrations/__init__.py", "")
         host.write(f"{SOURCE}/shop/migrations/0001_initial.py", migration())
         server = Server(host)
-        server.bootstrap(pillar=PILLAR)
+        server.bootstrap_as_predicted(PILLAR % ("supervisord", "nginx"))
         yield server
 
 
@@ -234,9 +253,33 @@ def test_jobs_of_the_site_are_done(server):
 
 
 def test_jobs_of_a_management_command_are_done(server):
-    code = "from shop.tasks import work; work.delay('shell-celery')"
-    server.run(["django-manage", "shop", "shell", "-c", code])
-    wait_for(server, "shell", ["one|t"])
+    """Also those of another queue than the usual one, and those that are due later."""
+    manage(
+        server,
+        "import datetime, django_rq",
+        "from shop.tasks import run, work",
+        "soon = datetime.timedelta(seconds=1)",
+        "django_rq.get_scheduler('high').enqueue_in(soon, run, 'due-rq', False)",
+        "work.delay('shell-celery')",
+        "work.apply_async(['posted-celery'], queue='mail')",
+    )
+    for name in ("shell", "posted", "due"):
+        wait_for(server, name, ["one|t"])
+
+
+def manage(server, *lines):
+    """Run lines of Python in the project's shell."""
+    server.run(["django-manage", "shop", "shell", "-c", "\n".join(lines)])
+
+
+def test_each_database_has_its_own(server):
+    add = "Run.objects.using('archive').create(name='old', version='zero')"
+    manage(server, "from shop.models import Run", add)
+    asked = (
+        "SELECT name, pg_get_userbyid(relowner) FROM shop_run, pg_class WHERE relname = 'shop_run'"
+    )
+    assert server.psql(asked, "shop_archive") == ["old|shop_archive"]
+    assert "old|shop" not in server.psql(asked, "shop")
 
 
 def flower(server, path="/flower/"):
@@ -322,12 +365,17 @@ def test_nothing_is_left_to_do(server):
 
 
 def test_jobs_that_run_while_a_release_goes_live_finish_in_theirs(server):
+    """Two of Celery's at a time, as there is so much to do; another front door comes with it."""
     submit(server, "held", waits=True)
+    submit(server, "wide", kinds=["celery"], waits=True)
     wait_for(server, "held", ["one|f", "one|f"])
+    wait_for(server, "wide", ["one|f"])
     old_beat, instance = beats(server), server.live("shop")[1]
     server.host.write(f"{SOURCE}/shop/version.py", 'VERSION = "two"\n')
+    server.pillar(PILLAR % ("supervisord", "apache"))
     server.apply()
-    assert server.host.get("/").text == "two"
+    page = server.host.get("/")
+    assert (page.text, page.headers["Server"]) == ("two", "Apache")
     assert len(workers(server)) == 4, "the old ones have work to do"
     assert server.host.pids(f"--hostname=jobs-{instance}")
     assert len(beats(server)) == 1 and beats(server) != old_beat
@@ -335,8 +383,10 @@ def test_jobs_that_run_while_a_release_goes_live_finish_in_theirs(server):
     submit(server, "after")
     wait_for(server, "after", ["two|t", "two|t"])
     assert runs(server, "held") == ["one|f", "one|f"]
-    server.psql("INSERT INTO shop_gate (name) VALUES ('held-celery'), ('held-rq')", "shop")
+    gates = "('held-celery'), ('held-rq'), ('wide-celery')"
+    server.psql(f"INSERT INTO shop_gate (name) VALUES {gates}", "shop")
     wait_for(server, "held", ["one|t", "one|t"])
+    wait_for(server, "wide", ["one|t"])
     end = time.monotonic() + 60
     while len(workers(server)) > 2 and time.monotonic() < end:
         time.sleep(0.2)
@@ -353,13 +403,25 @@ def test_queue_outlives_a_restart_of_the_broker(server):
     server.run(["systemctl", "restart", BROKER])
     assert ask(server, "llen", "rq:queue:high") == "3\n"
     assert runs(server, "kept%") == []
+
+
+def test_systemd_takes_over_workers_and_schedulers(server):
+    """What waits is done by its workers, and again nothing twice."""
+    server.pillar(PILLAR % ("systemd", "apache"))
+    predicted = server.predict()
     outcome = server.apply()
-    assert "shop: processes run" in outcome.changed, outcome.told()
+    assert outcome.changed == predicted.changed and "shop: processes run" in outcome.changed
     wait_for(server, "kept%", ["two|t"] * 6)
     submit(server, "late")
     wait_for(server, "late", ["two|t", "two|t"])
-    assert flower(server).status_code == 200, "that of the new release"
+    assert flower(server).status_code == 200, "that of the new release, behind Apache"
+    units = server.run("systemctl list-units --plain --no-legend --state=running 'shop.*'").stdout
+    names = {line.split(".")[1] for line in units.splitlines()}
+    assert names == {"web", "jobs", "clock", "quick", "later", "monitor"}
+    assert len(beats(server)) == 1
     for name in ("first", "held", "after"):
         assert len(runs(server, name)) == 2, "none was done twice"
+    for name in ("shell", "posted", "due", "wide"):
+        assert len(runs(server, name)) == 1
     predicted = server.predict()
     assert predicted.changed == [], predicted.told()

@@ -20,7 +20,7 @@ pytestmark = [
         "several servers",
         "database and cache on one host, the site on three",
         "one pillar for all; three first runs at once migrate once; sessions and data are shared; "
-        "who leaves the map is shut out",
+        "schedulers and timers on one of them; who leaves the map is shut out",
         on=["Debian 12"],
     ),
     pytest.mark.proves(
@@ -33,7 +33,11 @@ pytestmark = [
 
 DATA, WEB = "int-data", ("int-web1", "int-web2", "int-web3")
 ROLES = dict.fromkeys(WEB, "[app, web, worker]") | {DATA: "[database, cache]"}
-SUPERUSER = "superuser: {username: admin, password: the-first-host-makes-it}"
+MORE = (
+    "superuser: {username: admin, password: the-first-host-makes-it}",
+    "processes: {heartbeat: {manage: heartbeat --interval 1, single: true, start_seconds: 1s}}",
+    "timers: {purge: {manage: purge_entries --days 30, schedule: daily}}",
+)
 # Slow enough for all to meet it, and it counts how often it was carried out.
 SLOW_MIGRATION = """\
 from django.db import migrations
@@ -70,7 +74,7 @@ def servers():
 @pytest.fixture(scope="module")
 def fleet(servers):
     """The hosts after ./bootstrap: the one with the data first, then all others at once."""
-    text = pillar(servers, ROLES, SUPERUSER)
+    text = pillar(servers, ROLES, *MORE)
     servers[DATA].bootstrap(pillar=text)
     at_once(lambda name: servers[name].bootstrap(pillar=text), WEB)
     return servers
@@ -84,6 +88,13 @@ def test_three_first_runs_at_once_migrated_once(fleet):
     assert data.psql("SELECT count(*) FROM auth_user", "guestbook") == ["1"]
     first, second, third = (fleet[name].live() for name in WEB)
     assert first[0] == second[0] == third[0], "one source is one release"
+
+
+def test_what_must_be_there_once_runs_on_one_of_them(fleet):
+    """A process that is single, such as a scheduler, and what the clock starts."""
+    beating = [name for name in fleet if fleet[name].host.pids("manage.py heartbeat")]
+    timed = [name for name in fleet if fleet[name].host.exists("/etc/cron.d/django-guestbook")]
+    assert (beating, timed) == ([WEB[0]], [WEB[0]])
 
 
 def test_what_is_written_on_one_host_is_read_on_another(fleet):
@@ -165,7 +176,7 @@ def test_who_leaves_the_map_is_shut_out(fleet):
     """Without a change on that host itself: it may be lost, or in other hands."""
     data, left = fleet[DATA], fleet[WEB[2]]
     others = {name: server for name, server in fleet.items() if name != WEB[2]}
-    data.pillar(pillar(others, ROLES, SUPERUSER))
+    data.pillar(pillar(others, ROLES, *MORE))
     data.assert_mended("PostgreSQL lets in whom it should", exactly=False)
     ask = ["salt-call", "django.query", "guestbook", "SELECT 1"]
     connect = f"timeout 3 bash -c 'exec 3<>/dev/tcp/{data.host.address}/5432'"
