@@ -231,7 +231,7 @@ def stop_departed(test=False):
     End programs and timers of projects that this host had and the pillar does not name for it any
     more. Their data stays: releases, uploads, secrets, database and cache. What has no data, a
     Memcached or a Varnish that no project asks for, ends too, as does a firewall that left, and the
-    timer of a host that is not to fetch its pillar any more.
+    timer of a host that is not to fetch its pillar, or to make backups, any more.
 
     CLI Example:
 
@@ -267,6 +267,9 @@ def stop_departed(test=False):
             ended = django_departed.end_pulls(test)
         except (django_service.ServiceError, CommandError, OSError) as error:
             raise CommandExecutionError(f"django-pull: {error}") from None
+    if not config["backup"]:
+        ended = django_departed.end_backups(test)
+        changes.update({"django-backup": {"removed": ended}} if ended else {})
         changes.update({"django-pull": {"removed": ended}} if ended else {})
     if not names:
         comment = "Every project of this host is in its pillar."

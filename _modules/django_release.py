@@ -7,6 +7,7 @@ One module with ``django.py`` to Salt.
 import contextlib
 
 import django_access
+import django_backup_note
 import django_database
 import django_haproxy
 import django_health
@@ -348,8 +349,9 @@ def status(project=None):
     if not public["valid"]:
         raise CommandExecutionError("\n".join(public["errors"]))
     names = [project] if project else sorted(public["projects"])
+    backup = public["backup"]
     runs = set(public["host"]["roles"]) & {"app", "web", "worker"} or not (
-        public["balancer"] or public["postgresql"].get("replication")
+        public["balancer"] or public["postgresql"].get("replication") or backup
     )
     found = {name: _status(name) if runs else _status_elsewhere(name) for name in names}
     for name, pool in _pools(public["haproxy"]).items():
@@ -359,6 +361,8 @@ def status(project=None):
         replication = django_standby.report(_access().valid()["postgresql"])
         for answer in found.values():
             answer["replication"] = replication
+    for name in set(names).intersection(backup.get("projects", {})):
+        found[name]["backup"] = django_backup_note.last(name, backup["patience"])
     if public["pull"] and not project and __opts__.get("file_client") == "local":
         found["last pull"] = django_pull_note.last()
     return found

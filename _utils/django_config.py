@@ -24,6 +24,7 @@ import re
 from collections.abc import Mapping
 
 import django_backends
+import django_backup
 import django_checks
 import django_facts
 import django_firewall
@@ -47,8 +48,8 @@ import django_server_varnish
 import django_varnish
 import yaml
 
-ROLES = ("app", "web", "worker", "database", "cache")  # of a server that is alone
-FLEET_ROLES = ("balancer", "media", *ROLES, "replica")
+ROLES = ("app", "web", "worker", "database", "cache", "backup")  # of a server that is alone
+FLEET_ROLES = ("balancer", "media", *ROLES[:-1], "replica", "backup")
 # Servers whose packages are those of the system's data.
 SERVERS = (
     "firewall",
@@ -128,6 +129,7 @@ def resolve(pillar, facts, parameters):
     projects = fleet["projects"]
     errors += django_checks.pillar(fleet, hosts, host)
     errors += django_checks.system(projects, system)
+    errors += django_backup.problems(fleet, hosts, host)
     errors += django_pull.problems(fleet["pull"], host["init"])
     if errors:
         errors += _mistakes_beside(errors, given, facts, parameters)
@@ -142,6 +144,7 @@ def resolve(pillar, facts, parameters):
         return _nothing(host, errors)
     config = _config(fleet, host, hosts, hosts_of, resolved, system)
     config["warnings"] += django_checks.warnings(projects)
+    config["warnings"] += django_backup.doubts(fleet, host, resolved)
     return config
 
 
@@ -210,6 +213,14 @@ def public(config):
         replication["password"] = django_schema.MASK
     for source in config["pull"].get("sources", {}).values():
         source["deploy_key"] = source["deploy_key"] and django_schema.MASK
+    backup = config["backup"]
+    for keys, name in (
+        (backup, "password"),
+        (backup.get("s3"), "secret_key"),
+        (backup.get("ssh"), "private_key"),
+    ):
+        if keys and keys[name]:
+            keys[name] = django_schema.MASK
     statistics = config["haproxy"].get("statistics", {})
     if statistics.get("password"):
         statistics["password"] = django_schema.MASK
@@ -259,6 +270,7 @@ def _nothing(host, errors):
         "paths": dict(PATHS),
         "firewall": {},
         "pull": {},
+        "backup": {},
         "supervisord": {},
         "postgresql": {},
         "mariadb": {},
@@ -288,6 +300,7 @@ def _fleet(fleet, host):
     if not fleet["hosts"]:
         fleet["database_host"] = fleet["cache_host"] = fleet["media_host"] = None
         fleet["balancers"] = []
+        fleet["backup_host"] = None
         return {host["name"]: {"roles": list(ROLES), "address": host["address"]}}, errors
     hosts = {name: fleet["hosts"][name] for name in sorted(fleet["hosts"])}
     own = hosts.get(host["name"])
@@ -327,6 +340,7 @@ def _fleet(fleet, host):
         "database": any(_managed(item) for item in fleet["projects"].values()),
         "cache": any(_managed_cache(item) for item in fleet["projects"].values()),
         "media": False,
+        "backup": bool(fleet["backup"]),
     }
     for role, needed in needs.items():
         having = [name for name, item in hosts.items() if role in item["roles"]]
@@ -362,8 +376,11 @@ def _needing(hosts):
         return [name for name, item in hosts.items() if set(roles) & set(item["roles"])]
 
     def needing(project, name):
-        if name.startswith("database.") and project["databases"][name.split(".")[1]]["managed"]:
-            return having("app", "worker", "database", "replica")  # which may be promoted
+        if name.startswith("database."):
+            users = {"app", "worker"} | ({"backup"} if project["backup"]["database"] else set())
+            if project["databases"][name.split(".")[1]]["managed"]:
+                users |= {"database", "replica"}  # which may be promoted
+            return having(*users)
         is_redis = name in ("cache.password", "broker.password")
         if is_redis and project[name.split(".")[0]]["managed"]:
             return having("app", "worker", "cache")
@@ -409,6 +426,7 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
         "paths": dict(PATHS),
         "firewall": {},
         "pull": {},
+        "backup": {},
         "supervisord": {},
         "postgresql": {},
         "mariadb": {},
@@ -471,6 +489,7 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
     config["warnings"] += django_memory.doubts(config, held)
     config["firewall"] = django_firewall.configuration(fleet, host, hosts, config)
     config["pull"] = django_pull.configuration(fleet["pull"])
+    config["backup"] = django_backup.configuration(fleet, host, projects, system)
     config["packages"] = _packages(config, fleet, system)
     tiers = {
         "django.valid": True,
@@ -483,6 +502,7 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
         "django.media.nfs": config["nfs"],
         "django.process.supervisord": config["supervisord"],
         "django.app.project": runs,
+        "django.backup.restic": config["backup"],
         "django.web.varnish": config["varnish"],
         "django.web.nginx": config["nginx"],
         "django.web.apache": config["apache"],
@@ -529,7 +549,7 @@ def _packages(config, fleet, system):
             packages.update(names[server])
     if any(project["app"]["server"] == "mod_wsgi" for project in config["projects"].values()):
         packages.update(names["mod_wsgi"] if config["apache"] else [])
-    for server in ("postgresql", "mariadb"):
+    for server in ("postgresql", "mariadb", "backup"):
         packages.update(config[server].get("packages", []))
     if set(config["host"]["roles"]) & {"app", "worker"}:
         for project in config["projects"].values():

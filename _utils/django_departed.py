@@ -1,12 +1,13 @@
 """
 Projects that this host had and the pillar does not name any more: their programs and timers end,
 their data stays. Servers that keep nothing of worth end, too, once no project asks for them, and so
-do the firewall and the timer by which a host fetches its pillar.
+do the firewall, the timer by which a host fetches its pillar and that of its backups.
 """
 
 import pathlib
 import time
 
+import django_backup
 import django_firewall
 import django_process
 import django_pull_note
@@ -71,6 +72,19 @@ def end_pulls(test=False):
         if PULL_FILES[0] in paths and django_service.booted():
             for verb in ("stop", "disable"):
                 django_service.act(PULL_TIMER, verb)
+        for path in found:
+            pathlib.Path(path).unlink()
+    return found
+
+
+def end_backups(test=False):
+    """
+    End the timer by which this host made backups, and forget the passwords that they needed; what
+    was saved stays. Returns the paths (list of str).
+    """
+    found = [django_backup.CRON] if django_service.is_configured_by_us(django_backup.CRON) else []
+    found += [path for path in django_backup.FILES if pathlib.Path(path).exists()]
+    if not test:
         for path in found:
             pathlib.Path(path).unlink()
     return found

@@ -2,6 +2,8 @@
 
 import ipaddress
 
+import django_backup
+
 TABLE = "django_formula"
 SERVICE = "django-firewall"
 RULES = "/etc/django-formula/firewall.nft"
@@ -64,6 +66,7 @@ def configuration(fleet, host, hosts, config):
     if config["keepalived"]:
         rules.append(_rule("floating address", [], config["keepalived"]["peers"], VRRP))
     runners = having("app", "worker")
+    savers = [] if not django_backup.is_needed(fleet) else having("backup")
     copies = [
         peer["address"] for peer in config["postgresql"].get("replication", {}).get("peers", [])
     ]
@@ -74,7 +77,9 @@ def configuration(fleet, host, hosts, config):
         ("Redis", [each["port"] for each in config["redis"].get("instances", [])]),
     ]
     for title, ports in servers:
-        users = [*dict.fromkeys(runners + (copies if title == "PostgreSQL" else []))]
+        users = [*runners, *(copies if title == "PostgreSQL" else [])]
+        users += savers if title in ("PostgreSQL", "MariaDB") else []
+        users = [*dict.fromkeys(users)]
         rules += [_rule(title, ports, users)] if ports and users else []
     rules += [
         _rule("pillar", [each["port"]], each["from"], each["protocol"]) for each in given["allow"]

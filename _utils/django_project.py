@@ -100,6 +100,7 @@ def resolve(name, given, fleet, host, count):
         "superuser": _superuser(given, site),
         "fixtures": given["fixtures"],
         "logs": given["logs"],
+        "backup": given["backup"],
         "files": _files(given["files"]),
     }
     if django_mod_wsgi.embeds(given["app"]):

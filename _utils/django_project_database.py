@@ -44,10 +44,10 @@ def resolve(name, alias, given, fleet, host, paths):
 
 
 def has_remote_clients(fleet):
-    """Whether projects run on another host than the one with the role database."""
+    """Whether another host than the one with the role database comes to it."""
     server = fleet["database_host"]
     return server is not None and any(
-        name != server["name"] and {"app", "worker"} & set(item["roles"])
+        name != server["name"] and {"app", "worker", "backup"} & set(item["roles"])
         for name, item in fleet["hosts"].items()
     )
 

@@ -20,17 +20,13 @@ def configuration(fleet, host, hosts, projects, system, held):
     """
     given = fleet["mariadb"]
     is_remote = django_project_database.has_remote_clients(fleet)
-    clients = ["127.0.0.1"]
-    if is_remote:
-        runs = [item for item in hosts.values() if {"app", "worker"} & set(item["roles"])]
-        clients = sorted(item["address"] for item in runs)
     databases = [
         {
             "project": name,
             "alias": alias,
             "name": database["name"],
             "user": database["user"],
-            "hosts": clients,
+            "hosts": _clients(project, hosts) if is_remote else ["127.0.0.1"],
         }
         for name, project in projects.items()
         for alias, database in project["databases"].items()
@@ -63,6 +59,12 @@ def configuration(fleet, host, hosts, projects, system, held):
         "settings": {name: _value(value) for name, value in sorted(settings.items())},
         "databases": databases,
     }
+
+
+def _clients(project, hosts):
+    """Addresses (sorted list of str) of the hosts that come to a project's databases."""
+    roles = {"app", "worker"} | ({"backup"} if project["backup"]["database"] else set())
+    return sorted(item["address"] for item in hosts.values() if roles & set(item["roles"]))
 
 
 def _value(value):

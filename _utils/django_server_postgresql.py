@@ -29,12 +29,13 @@ def configuration(fleet, host, hosts, projects, system, held):
         for database, address in django_replica.hba(replication)
     ]
     clients = sorted(
-        item["address"]
+        (item["address"], bool({"app", "worker"} & set(item["roles"])))
         for name, item in hosts.items()
-        if name != host["name"] and {"app", "worker"} & set(item["roles"])
+        if name != host["name"] and {"app", "worker", "backup"} & set(item["roles"])
     )
-    addresses = ["127.0.0.1/32", "::1/128"] + [_single(address) for address in clients]
     for name, project in projects.items():
+        let_in = [each for each, runs in clients if runs or project["backup"]["database"]]
+        addresses = ["127.0.0.1/32", "::1/128"] + [_single(address) for address in let_in]
         for alias, database in project["databases"].items():
             if not database["managed"] or database["engine"] != "postgresql":
                 continue

@@ -32,6 +32,7 @@ AREAS = (  # in the order of the table
     "combinations",
     "several servers",
     "releases",
+    "backups",
     "faults",
     "projects",
     "Salt",

@@ -66,6 +66,7 @@ PILLARS = {
             "interval": "10m",
             "pillar": {"git": "git@git.example.org:pillar.git", "deploy_key": CANARY},
         },
+        "backup": {"repository": "/mnt/backup", "password": CANARY, "at": "30 3 * * *"},
         "nginx": {"settings": {"keepalive_timeout": "30s", "worker_priority": -2}},
         "python": {"index_url": f"https://user:{CANARY}@packages.example.org/simple/"},
         "postgresql": {
@@ -276,7 +277,7 @@ def test_no_secret_is_in_a_file(rendering):
 def test_files_render(rendering):
     for path, content in rendering.files().items():
         assert "{{" not in content and "{%" not in content, path
-        assert "None" not in content.split(), path
+        assert "None" not in content.split() or path.endswith(".py"), path
         assert content.endswith("\n"), path
         first = "".join(content.splitlines(keepends=True)[:3])
         assert "by django-formula" in first or path.endswith(".py"), path
@@ -326,6 +327,14 @@ def test_a_server_with_a_master_pulls_nothing(minion_opts):
     other = Rendering(opts, grains(), {"django": PILLARS["full"]}, has_master=True)
     assert other.errors == [] and "shop: release is live" in other.ids()
     assert not [chunk for chunk in other.low if chunk["__sls__"] == "django.host.pull"]
+
+
+def test_backups_are_made_by_cron(minion_opts, init):
+    rendering = Rendering(minion_opts, grains(init=init), {"django": PILLARS["full"]})
+    line = rendering.files()["/etc/cron.d/django-backup"].splitlines()[-1]
+    assert line.startswith("30 3 * * * root umask 077; nice /usr/local/bin/django-backup run >>")
+    started = next(chunk for chunk in rendering.low if chunk["__id__"] == "backups are made")
+    assert started["name"] == "cron"
 
 
 def test_cache_and_broker_are_apart_with_a_password_each(minion_opts):

@@ -37,6 +37,31 @@ def test_the_host_map_decides_what_a_host_gets(minion_opts):
     assert found["host2"] > {*shared, "django.cache.redis", "django.web.nginx"}
 
 
+def test_a_host_that_makes_backups_runs_nothing_else(minion_opts):
+    project = {"source": {"path": "/srv/src"}, "database": {"password": "x" * 20}}
+    project.update(cache={"engine": "none"}, secrets={"SECRET_KEY": "y" * 50})
+    project.update(uid=900)
+    pillar = {
+        "backup": {"repository": "sftp:shop@192.0.2.9:/srv/backup", "password": CANARY},
+        "hosts": {
+            "host1": {"address": "10.0.0.11", "roles": ["media", "backup"]},
+            "host2": {"address": "10.0.0.12", "roles": ["app", "web", "database"]},
+        },
+        "projects": {"shop": project},
+    }
+    rendering = Rendering(minion_opts, grains(), {"django": pillar})
+    assert rendering.errors == []
+    assert {chunk["__sls__"] for chunk in rendering.low} == {
+        "django.valid",
+        "django.host",
+        "django.host.secrets",
+        "django.media.nfs",
+        "django.backup.restic",
+        "django.app.departed",
+    }
+    assert CANARY not in str(rendering.low)
+
+
 def balanced():
     """The pillar of a balancer and two web hosts."""
     password = {"password": "x" * 20}

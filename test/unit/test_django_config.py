@@ -24,7 +24,7 @@ def test_a_small_pillar_gives_a_whole_server(resolve_project):
         "django.web.nginx",
         "django.app.departed",
     ]
-    assert config["host"]["roles"] == ["app", "web", "worker", "database", "cache"]
+    assert config["host"]["roles"] == [*django_config.ROLES]
     assert config["postgresql"]["version"] == "15"
     assert list(config["nginx"]["sites"]) == ["shop"]
     shop = config["projects"]["shop"]
@@ -47,7 +47,8 @@ def test_project_has_the_sections_that_states_rely_on(resolve_project):
         """name user group process_manager paths writable links source python system_packages
         settings manage pythonpath environment secrets secret_specs files build tasks domains
         allowed_hosts csrf_trusted_origins url catch_all databases cache app processes timers static
-        aws cdn uid media broker web health release superuser fixtures logs migrate""".split()
+        aws cdn uid media broker web health release superuser fixtures logs migrate
+        backup""".split()
     )
 
 

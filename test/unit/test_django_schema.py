@@ -353,6 +353,9 @@ def test_secret_keys_are_exactly_these(schema):
     found = {":".join(path) for path in django_schema.secret_paths(schema)}
     project = "projects:*"
     assert found == {
+        "backup:password",
+        "backup:s3:secret_key",
+        "backup:ssh:private_key",
         "haproxy:statistics:password",
         "python:index_url",
         "python:extra_index_urls",
@@ -376,7 +379,7 @@ def test_patterns_that_reach_configuration_files_let_nothing_through(schema):
     free = {"any", "command", "shell", "boolean", "integer", "duration", "size", "choice", "port"}
     # files, requirements and secrets are never put into another syntax without quoting
     allowed = {"deploy_key", "known_hosts", "packages", "constraints", "options", "password"}
-    allowed |= {"fields"}
+    allowed |= {"fields", "private_key"}
     checked = 0
     for path, node in nodes(schema):
         if node["type"] in free | {"map", "named", "list"}:

@@ -1,0 +1,93 @@
+"""
+Folders of uploads: how those of a backup take the place of those that are there.
+
+They are brought back beside the old ones, on the same disk and for root alone, and change places by
+a rename. Nothing but the standard library is needed.
+"""
+
+import ctypes
+import errno
+import os
+import pathlib
+import shutil
+import stat
+
+BESIDE = ".django-backup"  # in the folder above; root's, as that folder is
+OLD = "old"
+AT_CWD, EXCHANGE = -100, 2  # of renameat2(2)
+
+
+class FolderError(Exception):
+    """A folder cannot be brought back; the message says why."""
+
+
+def beside(path):
+    """A new, empty folder (Path) of root on the same disk as ``path``, to bring files back to."""
+    path = pathlib.Path(path)
+    if not path.parent.is_dir():
+        raise FolderError(f"{path.parent} is not there: apply this host's state first")
+    folder = path.parent / f"{BESIDE}-{path.name}"
+    if (folder / OLD).is_dir() and not path.exists():
+        os.rename(folder / OLD, path)  # a restore was broken off between two steps
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def exchange(fetched, path, room, live=()):
+    """
+    Put a folder that was brought back in the place of ``path``; its files get the owners that they
+    have here.
+
+    room
+        What :func:`beside` returned; the old folder is in it then.
+    live
+        Paths of files that are in use and stay the same files: databases are loaded instead.
+    """
+    path, fetched = pathlib.Path(path), pathlib.Path(fetched)
+    if not fetched.is_dir() or fetched.is_symlink():
+        raise FolderError(f"the backup has no folder {path.name}")
+    if not path.is_dir() or path.is_symlink():
+        raise FolderError(f"{path} is no folder: apply this host's state first")
+    own(fetched, path)
+    for name in [pathlib.Path(each) for each in live]:
+        if name.is_relative_to(path) and os.path.lexists(name):
+            same = fetched / name.relative_to(path)
+            same.unlink(missing_ok=True)
+            os.link(name, same, follow_symlinks=False)
+    if not _swap(fetched, path):
+        os.rename(path, room / OLD)
+        os.rename(fetched, path)
+
+
+def _swap(one, other):
+    """Let two folders change places in one step; whether this file system can."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    names = (os.fsencode(one), AT_CWD, os.fsencode(other))
+    if libc.renameat2(AT_CWD, *names, EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False
+    raise FolderError(f"{other}: {os.strerror(number)}")
+
+
+def own(fetched, path):
+    """
+    Let a tree that was brought back belong to whom ``path`` belongs to: on another server the
+    project's user may have another number.
+    """
+    saved, here = os.lstat(fetched), os.lstat(path)
+    users, groups = {saved.st_uid: here.st_uid}, {saved.st_gid: here.st_gid}
+    os.chmod(fetched, stat.S_IMODE(here.st_mode))
+    if users == {here.st_uid: here.st_uid} and groups == {here.st_gid: here.st_gid}:
+        return
+    for folder, names, files in os.walk(fetched):
+        for each in [folder, *(os.path.join(folder, name) for name in (*names, *files))]:
+            found = os.lstat(each)
+            uid = users.get(found.st_uid, found.st_uid)
+            gid = groups.get(found.st_gid, found.st_gid)
+            if (uid, gid) != (found.st_uid, found.st_gid):
+                os.lchown(each, uid, gid)
+                if not stat.S_ISLNK(found.st_mode):
+                    os.chmod(each, stat.S_IMODE(found.st_mode))

@@ -1,0 +1,468 @@
+"""
+The command ``django-backup``: saves databases and uploads of this host's projects in a repository
+of restic, lists what is kept, and brings it back. A timer calls it each night, and Salt's
+``django.backup``, ``django.backups`` and ``django.restore`` do.
+
+How each run ended is noted beside the dumps, which ``django.status`` and every run of the states
+read. Nothing but the system's own Python is needed, so that a server whose Salt is broken can be
+brought back, too.
+"""
+
+import argparse
+import contextlib
+import datetime
+import fcntl
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import syslog
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import databases
+import folders
+import repository
+
+SETTINGS = pathlib.Path("/etc/django-formula/backup/settings.json")
+STATE = pathlib.Path("/var/lib/django-backup")  # dumps on their way, and notes
+LOCK = pathlib.Path("/run/django-backup.lock")
+MANIFEST = "manifest.json"
+LATEST = "latest"
+SHORT = 8  # characters by which restic shows an id
+LONGEST_HOOK = 60  # seconds
+# Secrets that belong to this host's own servers, and not to the project's data.
+OF_THE_HOST = ("database.", "cache.", "broker.", "flower.", "source.", "python.", "media.", "cdn.")
+FAILED, BUSY = 1, 75
+ERRORS = (repository.RepositoryError, databases.DatabaseError, folders.FolderError, OSError)
+
+
+class Refused(Exception):
+    """What is asked for is not done; the message says why."""
+
+
+def main(words):
+    """Do what the command line says; the exit status."""
+    options = vars(arguments().parse_args(words))
+    command, as_json = options.pop("command"), options.pop("json")
+    os.umask(0o077)
+    if not SETTINGS.exists():
+        return tell(f"{SETTINGS} is not there: this host makes no backups", FAILED)
+    try:
+        settings = json.loads(SETTINGS.read_text(encoding="utf-8"))
+        told = COMMANDS[command](settings, **options)
+    except BlockingIOError:
+        return tell("a backup or a restore is under way", BUSY)
+    except (Refused, *ERRORS) as error:
+        return tell(str(error), FAILED)
+    print(json.dumps(told) if as_json else words_of(told))
+    return FAILED if isinstance(told, dict) and told.get("failed") else 0
+
+
+def arguments():
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="django-backup", description=__doc__.partition("\n\n")[0])
+    parser.add_argument("--json", action="store_true", help="answer as data")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="save projects now, all of them unless some are named")
+    run.add_argument("projects", nargs="*", metavar="PROJECT")
+    commands.add_parser("open", help="make the repository unless it is there")
+    show = commands.add_parser("list", help="what is kept of a project, the newest first")
+    show.add_argument("project")
+    back = commands.add_parser("restore", help="bring a backup back")
+    back.add_argument("project")
+    back.add_argument("backup", help="its id as list shows it, or latest")
+    where = back.add_mutually_exclusive_group()
+    where.add_argument("--into", metavar="FOLDER", help="as files in a new folder, beside all else")
+    where.add_argument("--replace", action="store_true", help="in the place of what is there now")
+    back.add_argument("--only", choices=["database", "files"], help="a part of it")
+    back.add_argument(
+        "--no-save", dest="save", action="store_false", help="do not save what is there before"
+    )
+    return parser
+
+
+def tell(text, status):
+    """Say what is wrong; returns the exit status."""
+    print(f"django-backup: {text}", file=sys.stderr)
+    return status
+
+
+def words_of(told):
+    """An answer as an operator reads it (str)."""
+    if isinstance(told, list):
+        lines = [f"{e['id'][:SHORT]}  {e['time']}  {e['size']:>16,}  {e['tag']}" for e in told]
+        return "\n".join(lines) or "nothing is kept of it"
+    if "saved" in told:
+        return "\n".join(_told_of(*each) for each in told["saved"].items())
+    lines = []
+    for key, value in told.items():
+        several = value.values() if isinstance(value, dict) else value
+        text = value if isinstance(value, str) else ", ".join(several or ())
+        lines += [f"{key}: {text}"] if value else []
+    return "\n".join(lines)
+
+
+def _told_of(name, note):
+    """How the backup of a project went, with the time, since it is the log that this is for."""
+    if note.get("problem"):
+        return f"{note['ended']} {name}: failed: {note['problem']}"
+    return f"{note['ended']} {name}: saved as {note['id'][:SHORT]}, {note['size']:,} bytes"
+
+
+# What is asked for
+
+
+def open_repository(settings):
+    """Make the repository unless it is there."""
+    return {"repository": repository.Repository(settings).open()}
+
+
+def run(settings, projects):
+    """Save these projects, or all; what each came to, and whether one failed."""
+    names = projects or sorted(settings["projects"])
+    for name in names:
+        _project(settings, name)
+    told, problems = {}, []
+    with locked():
+        for name in names:
+            told[name] = noted(settings, name)
+            if told[name].get("problem"):
+                problems.append(f"{name}: {told[name]['problem']}")
+    if problems:
+        _alarm(settings, "\n".join(problems))
+    return {"failed": problems, "saved": told}
+
+
+def listed(settings, project):
+    """What is kept of a project, the newest first, each with its size."""
+    _project(settings, project)
+    kept = repository.Repository(settings)
+    known = _sizes(project)
+    found = kept.snapshots(project)
+    for each in found:
+        short = each["id"][:SHORT]
+        each["size"] = known[short] if short in known else kept.size(each["id"])
+    _write(STATE / f"{project}.sizes", {each["id"][:SHORT]: each["size"] for each in found})
+    return found
+
+
+def restore(settings, project, backup, into, replace, only, save):
+    """Bring a backup back: into a folder, or in the place of what is there."""
+    own = _project(settings, project)
+    kept = repository.Repository(settings)
+    found = _find(kept, project, backup)
+    if not into and not replace:
+        names, files = (", ".join(own[key]) or "none" for key in ("databases", "folders"))
+        raise Refused(
+            f"{project} has live data here. A backup is brought back beside it with into=FOLDER, or"
+            f" in its place with replace=True: its databases ({names}) and files ({files}) are then"
+            f" as they were at {found['time']}."
+        )
+    with locked():
+        if into:
+            return _beside(kept, project, found, pathlib.Path(into), only)
+        return _replace(settings, kept, project, found, only, save)
+
+
+COMMANDS = {"open": open_repository, "run": run, "list": listed, "restore": restore}
+
+
+# Saving
+
+
+def noted(settings, name):
+    """Save a project and note how that ended (dict)."""
+    note = {key: value for key, value in _read(STATE / f"{name}.last").items() if key == "good"}
+    note.update(started=now(), pid=os.getpid())
+    _write(STATE / f"{name}.last", note)
+    try:
+        note.update(save_project(settings, name, repository.NIGHTLY))
+        kept = repository.Repository(settings)
+        if note.get("problem") is None:
+            note["good"] = now()
+            kept.forget(name)
+    except ERRORS as error:
+        note["problem"] = str(error)
+    note["ended"] = now()
+    _write(STATE / f"{name}.last", {key: each for key, each in note.items() if each is not None})
+    return note
+
+
+def save_project(settings, name, tag):
+    """Save a project: ``{id, size}``, with ``problem`` where some of it could not be read."""
+    own = _project(settings, name)
+    kept = repository.Repository(settings)
+    room = STATE / name
+    shutil.rmtree(room, ignore_errors=True)
+    room.mkdir(parents=True, mode=0o711)
+    room.chmod(0o711)  # users of projects come to their own files in it
+    try:
+        files = {}
+        for alias, database in own["databases"].items():
+            files[alias] = databases.file_name(alias, database)
+            databases.dump(database, room / files[alias], own["user"])
+        engines = {alias: database["engine"] for alias, database in own["databases"].items()}
+        manifest = {"databases": files, "engines": engines, "folders": own["folders"]}
+        _write(room / MANIFEST, manifest)
+        paths = [str(room), *own["folders"].values()]
+        paths += [own["secrets"]] if os.path.exists(own["secrets"]) else []
+        snapshot, size, unread = kept.save(name, tag, paths, own["excludes"])
+        if unread:  # a file may have been removed while it was read
+            kept.discard(snapshot)
+            snapshot, size, unread = kept.save(name, tag, paths, own["excludes"])
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
+    _write(STATE / f"{name}.sizes", {**_sizes(name), snapshot[:SHORT]: size})
+    problem = f"the backup {snapshot[:SHORT]} is incomplete: {unread}" if unread else None
+    return {"id": snapshot[:SHORT], "size": size, "problem": problem}
+
+
+def _alarm(settings, text):
+    """Tell the system's log, and the operator's command."""
+    print(text, file=sys.stderr)
+    syslog.openlog("django-backup")
+    syslog.syslog(syslog.LOG_ERR, text)
+    if settings["on_failure"]:
+        try:
+            subprocess.run(  # noqa: S603
+                settings["on_failure"], input=text + "\n", text=True, timeout=LONGEST_HOOK, cwd="/"
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            print(f"on_failure: {error}", file=sys.stderr)
+
+
+# Bringing back
+
+
+def _find(kept, project, backup):
+    found = kept.snapshots(project)
+    nightly = [each for each in found if each["tag"] == repository.NIGHTLY]
+    fits = nightly[:1] if backup == LATEST else [e for e in found if e["id"].startswith(backup)]
+    if len(fits) != 1:
+        words = "no backup" if not fits else f"{len(fits)} backups"
+        shown = ", ".join(each["id"][:SHORT] for each in found[:5]) or "none"
+        raise Refused(f"{project} has {words} {backup!r}; the newest are: {shown}")
+    return fits[0]
+
+
+def _beside(kept, project, found, into, only):
+    """The backup as files in a new folder."""
+    if not into.is_absolute():
+        raise Refused(f"into: expected an absolute path, got {str(into)!r}")
+    if into.exists() and (not into.is_dir() or any(into.iterdir())):
+        raise Refused(f"{into} is there already")
+    into.mkdir(parents=True, mode=0o700, exist_ok=True)
+    fetched = into / ".fetched"
+    try:
+        manifest = _manifest(kept, project, found, fetched)
+        wanted = _paths(project, manifest, found, only)
+        kept.fetch(found["id"], fetched, wanted.values())
+        for name, path in wanted.items():
+            (into / name).parent.mkdir(parents=True, exist_ok=True)
+            os.rename(_below(fetched, path), into / name)
+    finally:
+        shutil.rmtree(fetched, ignore_errors=True)
+    return {
+        "id": found["id"],
+        "time": found["time"],
+        "into": {name: str(into / name) for name in wanted},
+    }
+
+
+def _paths(project, manifest, found, only):
+    """Paths in a backup by what they are called in a folder (dict)."""
+    wanted = {}
+    if only != "files":
+        files = manifest["databases"].values()
+        wanted.update({file: f"{STATE}/{project}/{file}" for file in files})
+        wanted.update({pathlib.Path(each).name: each for each in found["paths"] if _secret(each)})
+    if only != "database":
+        wanted.update(manifest["folders"])
+    return wanted
+
+
+def _secret(path):
+    return path.endswith(".json") and "/secrets/" in path
+
+
+def _manifest(kept, project, found, room):
+    kept.fetch(found["id"], room, [f"{STATE}/{project}/{MANIFEST}"])
+    manifest = _read(_below(room, f"{STATE}/{project}/{MANIFEST}"))
+    if not manifest:
+        raise Refused(f"{found['id'][:SHORT]} is no backup of this command: it has no {MANIFEST}")
+    return manifest
+
+
+def _below(folder, path):
+    return pathlib.Path(f"{folder}{path}")
+
+
+def _replace(settings, kept, project, found, only, save):
+    """The backup in the place of what is there."""
+    own = settings["projects"][project]
+    room = STATE / f"{project}.restore"
+    shutil.rmtree(room, ignore_errors=True)
+    room.mkdir(parents=True, mode=0o711)
+    room.chmod(0o711)
+    rooms = {}
+    try:
+        manifest = _manifest(kept, project, found, room / "fetched")
+        loads = {} if only == "files" else _loads(own, manifest)
+        moves = {} if only == "database" else _moves(own, manifest)
+        # All of it is here before anything is changed.
+        if loads:
+            dumps = _paths(project, manifest, found, "database")
+            kept.fetch(found["id"], room / "fetched", dumps.values())
+        for name, path in moves.items():
+            rooms[name] = folders.beside(path)
+            kept.fetch(found["id"], rooms[name], [manifest["folders"][name]])
+        before = _save_first(settings, project) if save else {}
+        for alias, file in loads.items():
+            dumped = room / file
+            os.rename(_below(room / "fetched", f"{STATE}/{project}/{file}"), dumped)
+            _load(kept, project, own, alias, dumped, before.get("id"), room)
+        for name, path in moves.items():
+            fetched = _below(rooms[name], manifest["folders"][name])
+            folders.exchange(fetched, path, rooms[name], _live_files(own))
+        secrets = _restore_secrets(own, room / "fetched", found) if loads else []
+    finally:
+        for each in (room, *rooms.values()):
+            shutil.rmtree(each, ignore_errors=True)
+    return {
+        "id": found["id"],
+        "time": found["time"],
+        "databases": list(loads),
+        "files": list(moves),
+        "secrets": secrets,
+        "before": before.get("id"),
+    }
+
+
+def _save_first(settings, project):
+    """Save what is there before it is replaced."""
+    try:
+        return save_project(settings, project, repository.BEFORE)
+    except ERRORS as error:
+        raise Refused(
+            f"{error}\nWhat is there could not be saved, so nothing was changed. Without saving it"
+            " first (save=False, or --no-save) nothing would lead back."
+        ) from None
+
+
+def _loads(own, manifest):
+    """Dumps by alias, of the databases that the project has."""
+    for alias, database in own["databases"].items():
+        engine = manifest["engines"].get(alias)
+        if engine != database["engine"]:
+            raise Refused(
+                f"the backup has {engine or 'nothing'} for the database {alias}, and the project"
+                f" {database['engine']}; only=files or into= bring back what there is"
+            )
+    return {alias: manifest["databases"][alias] for alias in own["databases"]}
+
+
+def _moves(own, manifest):
+    """Folders by name that both the project and the backup have."""
+    return {name: path for name, path in own["folders"].items() if name in manifest["folders"]}
+
+
+def _live_files(own):
+    """Files (list of str) of databases in use, which may lie in a folder that is exchanged."""
+    names = [each["name"] for each in own["databases"].values() if each["engine"] == "sqlite"]
+    return [name + ending for name in names for ending in databases.SQLITE_FILES]
+
+
+def _load(kept, project, own, alias, dumped, before, room):
+    """Load a dump; one that fails half-way is undone by what was saved before."""
+    database = own["databases"][alias]
+    try:
+        databases.load(database, dumped, own["user"])
+    except databases.DatabaseError as error:
+        if databases.is_whole(database):
+            raise Refused(f"{error}\nThis database is as it was.") from None
+        if not before:
+            raise Refused(f"{error}\nIt may lack a part now: restore another backup.") from None
+        path = f"{STATE}/{project}/{databases.file_name(alias, database)}"
+        kept.fetch(before, room / "before", [path])
+        databases.load(database, _below(room / "before", path), own["user"])
+        raise Refused(f"{error}\nThis database was brought back to what it was.") from None
+
+
+def _restore_secrets(own, fetched, found):
+    """
+    Let generated secrets of the project itself, such as its SECRET_KEY, be those of the backup,
+    since its data may be signed or encrypted with them. Returns the names (list of str) of those
+    that changed.
+    """
+    saved = [path for path in found["paths"] if _secret(path)]
+    here = pathlib.Path(own["secrets"])
+    if not saved or not here.exists():
+        return []
+    kept, now_kept = _read(_below(fetched, saved[0])), _read(here)
+    changed = {
+        name: value
+        for name, value in kept.items()
+        if not name.startswith(OF_THE_HOST) and now_kept.get(name) not in (None, value)
+    }
+    if changed:
+        _write(here, {**now_kept, **changed})
+    return sorted(changed)
+
+
+# What is shared
+
+
+@contextlib.contextmanager
+def locked():
+    """Alone at it; BlockingIOError where somebody else is."""
+    with open(LOCK, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        STATE.mkdir(mode=0o711, exist_ok=True)
+        STATE.chmod(0o711)
+        yield
+
+
+def now():
+    """This moment (str)."""
+    zone = datetime.timezone.utc
+    return datetime.datetime.fromtimestamp(int(time.time()), zone).isoformat()
+
+
+def _project(settings, name):
+    if name not in settings["projects"]:
+        known = ", ".join(sorted(settings["projects"])) or "none"
+        raise Refused(f"this host saves no project {name!r}; there are: {known}")
+    return settings["projects"][name]
+
+
+def _sizes(project):
+    return _read(STATE / f"{project}.sizes")
+
+
+def _read(path):
+    try:
+        found = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _write(path, value):
+    """Write a record, so that no reader ever sees a part of it."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        stream.write(json.dumps(value, indent=1, sort_keys=True) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(new, path)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

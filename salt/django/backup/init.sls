@@ -1,0 +1,4 @@
+# Backups of the projects' databases and uploads, made by this host: see restic.sls.
+
+include:
+  - django.backup.restic

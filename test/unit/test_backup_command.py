@@ -1,0 +1,313 @@
+"""The command django-backup: dumps, folders that change places, what it refuses and notes."""
+
+import contextlib
+import importlib.util
+import json
+import os
+import pwd
+import sqlite3
+import subprocess
+
+import pytest
+from pillars import ROOT
+
+FOLDER = ROOT / "salt/django/backup/files/usr/local/lib/django-formula/backup"
+ME = pwd.getpwuid(os.geteuid()).pw_name
+RESTIC = """\
+#!/bin/sh
+echo "$@" >>{log}
+case "$*" in
+    *backup*) echo '{{"message_type": "summary", "snapshot_id": "{id}",' \\
+        '"total_bytes_processed": 7}}' ;;
+    *snapshots*) echo '[{{"id": "{id}", "time": "2026-11-27T08:12:10.123456789+01:00",
+        "tags": ["backup"], "paths": ["/a"]}}]' ;;
+    {fails}) echo 'Fatal: wrong password or no key found' >&2; exit 1 ;;
+esac
+exit 0
+"""
+ID = "4f2a9c1e" * 8
+
+
+@pytest.fixture(scope="module")
+def command():
+    """The command's own module, with those beside it."""
+    spec = importlib.util.spec_from_file_location("django_backup_command", FOLDER / "main.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(autouse=True)
+def nobody_else(command, monkeypatch):
+    """The command's umask ends with a test; whoever is not root becomes nobody else."""
+    before = os.umask(0o022)
+    if os.geteuid():
+        monkeypatch.setattr(command.databases, "_as", lambda user: {})
+    yield
+    os.umask(before)
+
+
+@pytest.fixture
+def host(command, tmp_path, monkeypatch):
+    """A host with a project ``shop``: SQLite, a folder of uploads, a restic that only says so."""
+    (tmp_path / "state").mkdir()
+    (tmp_path / "media").mkdir()
+    (tmp_path / "media/a.txt").write_text("a")
+    (tmp_path / "secrets.json").write_text(
+        '{"SECRET_KEY": "new", "database.default.password": "x"}'
+    )
+    program = tmp_path / "restic"
+    program.write_text(RESTIC.format(log=tmp_path / "log", id=ID, fails="nothing"))
+    program.chmod(0o755)
+    monkeypatch.setattr(command.repository, "PROGRAM", str(program))
+    monkeypatch.setattr(command, "STATE", tmp_path / "state")
+    monkeypatch.setattr(command, "LOCK", tmp_path / "lock")
+    monkeypatch.setattr(command, "SETTINGS", tmp_path / "settings.json")
+    database = {"engine": "sqlite", "name": str(tmp_path / "shop.sqlite3")}
+    with contextlib.closing(sqlite3.connect(database["name"])) as opened, opened:
+        opened.execute("CREATE TABLE entry (name)")
+        opened.execute("INSERT INTO entry VALUES ('Ada')")
+    settings = {
+        "repository": "/mnt/backup",
+        "password": "canary",
+        "environment": {},
+        "options": [],
+        "keep": {"last": 3, "daily": 7, "yearly": 0},
+        "on_failure": None,
+        "projects": {
+            "shop": {
+                "user": ME,
+                "databases": {"default": database},
+                "folders": {"media": str(tmp_path / "media")},
+                "excludes": ["/x"],
+                "secrets": str(tmp_path / "secrets.json"),
+            }
+        },
+    }
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    return tmp_path
+
+
+def rows(path):
+    with contextlib.closing(sqlite3.connect(path)) as opened:
+        return [name for (name,) in opened.execute("SELECT name FROM entry")]
+
+
+def said(host):
+    return (host / "log").read_text().splitlines()
+
+
+def test_a_run_saves_and_notes_and_lets_old_ones_go(command, host, capsys):
+    assert command.main(["run"]) == 0
+    assert "shop: saved as 4f2a9c1e, 7 bytes" in capsys.readouterr().out
+    unlock, saved, before, nightly = said(host)
+    state = host / "state"
+    assert saved.startswith(f"backup --json --host=shop --tag=backup --exclude=/x -- {state}/shop ")
+    assert saved.endswith(f"{host}/media {host}/secrets.json")
+    assert "--keep-within=30d" in before and "--tag=before-restore" in before
+    assert nightly.endswith("--tag=backup --keep-last=3 --keep-daily=7 --prune")
+    note = json.loads((state / "shop.last").read_text())
+    assert note["good"] and note["id"] == "4f2a9c1e" and "problem" not in note
+    assert not (state / "shop").exists(), "dumps do not stay"
+    assert "canary" not in (host / "log").read_text()
+
+
+def test_one_that_fails_is_told_to_everybody(command, host, capsys):
+    settings = json.loads((host / "settings.json").read_text())
+    settings["on_failure"] = ["tee", str(host / "told")]
+    settings["projects"]["shop"]["databases"]["default"]["name"] = "/nowhere/shop.sqlite3"
+    (host / "settings.json").write_text(json.dumps(settings))
+    assert command.main(["run"]) == 1
+    assert "unable to open database file" in (host / "told").read_text()
+    assert "unable to open database file" in capsys.readouterr().err
+    assert "unable to open" in json.loads((host / "state/shop.last").read_text())["problem"]
+    assert not (host / "log").exists(), "a part is not saved as if it were all"
+
+
+def test_what_could_not_be_read_is_tried_again_and_then_told(command, host):
+    program = host / "restic"
+    unread = "case $1 in backup) echo 'error: a.txt: permission denied' >&2; exit 3 ;; esac"
+    program.write_text(program.read_text().replace("exit 0", f"{unread}\nexit 0"))
+    assert command.main(["run"]) == 1
+    assert [line.split()[0] for line in said(host)] == [
+        "unlock",
+        "backup",
+        "forget",
+        "unlock",
+        "backup",
+    ]
+    problem = json.loads((host / "state/shop.last").read_text())["problem"]
+    assert "incomplete" in problem and "permission denied" in problem
+
+
+def test_another_password_is_told_in_words(command, host, capsys):
+    program = host / "restic"
+    program.write_text(program.read_text().replace("nothing)", "*config*)"))
+    assert command.main(["open"]) == 1
+    assert capsys.readouterr().err == (
+        "django-backup: repository /mnt/backup: it was made with another password\n"
+    )
+
+
+def test_two_do_not_run_at_once(command, host, capsys):
+    with command.locked():
+        assert command.main(["run"]) == 75
+    assert "under way" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["restore", "shop", "latest"], "replace=True"),
+        (["restore", "shop", "ffff", "--replace"], "no backup 'ffff'; the newest are: 4f2a9c1e"),
+        (["restore", "other", "latest", "--replace"], "saves no project 'other'; there are: shop"),
+        (["restore", "shop", "latest", "--into", "here"], "expected an absolute path"),
+        (["run", "other"], "saves no project 'other'"),
+    ],
+)
+def test_what_is_refused_changes_nothing(command, host, capsys, words, told):
+    assert command.main(words) == 1
+    assert told in capsys.readouterr().err
+    assert rows(host / "shop.sqlite3") == ["Ada"] and (host / "media/a.txt").exists()
+
+
+def test_a_folder_that_is_there_is_not_written_to(command, host, capsys):
+    assert command.main(["restore", "shop", "latest", "--into", str(host / "media")]) == 1
+    assert "is there already" in capsys.readouterr().err
+
+
+def test_sqlite_is_saved_while_it_is_written_to(command, host):
+    path, dumped = host / "shop.sqlite3", host / "dumped"
+    database = {"engine": "sqlite", "name": str(path)}
+    with contextlib.closing(sqlite3.connect(path)) as writer:
+        writer.execute("PRAGMA journal_mode=wal")
+        writer.execute("INSERT INTO entry VALUES ('Grace')")
+        command.databases.dump(database, dumped, ME)
+        assert rows(dumped) == ["Ada"], "what is not committed is not in it"
+        writer.commit()
+        command.databases.load(database, dumped, ME)
+        assert rows(path) == ["Ada"]
+        assert writer.execute("SELECT name FROM entry").fetchall() == [("Ada",)], (
+            "who is connected sees it"
+        )
+    assert sorted(each.name for each in host.glob("dumped*")) == ["dumped"]
+
+
+def test_a_dump_that_breaks_off_leaves_no_file(command, tmp_path, monkeypatch):
+    database = {"engine": "postgresql", "name": "shop", "host": "h", "port": 1, "user": "u"}
+    database["password"] = "canary"
+    script = ["sh", "-c", "echo half; echo 'connection lost' >&2; exit 1"]
+    monkeypatch.setattr(command.databases, "_pg_dump", lambda: script)
+    with pytest.raises(command.databases.DatabaseError, match="connection lost") as told:
+        command.databases.dump(database, tmp_path / "dump", ME)
+    assert not (tmp_path / "dump").exists() and "canary" not in str(told.value)
+
+
+def test_a_dump_leaves_room_on_the_disk(command, tmp_path, monkeypatch):
+    full = os.statvfs_result((4096, 4096, 1000, 10, 10, 0, 0, 0, 0, 255))
+    monkeypatch.setattr(command.databases.os, "statvfs", lambda path: full)
+    monkeypatch.setattr(command.databases, "_pg_dump", lambda: ["sh", "-c", "echo all"])
+    database = {"engine": "postgresql", "name": "shop", "host": "h", "port": 1, "user": "u"}
+    with pytest.raises(command.databases.DatabaseError, match="no room"):
+        command.databases.dump({**database, "password": ""}, tmp_path / "dump", ME)
+
+
+def test_what_the_role_cannot_make_is_left_out(command):
+    ours = "215; 1259 16389 TABLE public auth_group shop"
+    theirs = [
+        "2; 3079 16384 EXTENSION - pg_trgm ",
+        "3400; 0 0 COMMENT - EXTENSION pg_trgm ",
+        "5; 2615 2200 SCHEMA - public pg_database_owner",
+    ]
+    assert [bool(command.databases.NOT_OURS.match(line)) for line in (ours, *theirs)] == [
+        False,
+        True,
+        True,
+        True,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        (b"/*!50013 DEFINER=`a`@`10.0.0.1` SQL SECURITY DEFINER */", b"/*!50013  SQL SECURITY"),
+        (
+            b"/*!50003 CREATE*/ /*!50017 DEFINER=`a`@`%`*/ /*!50003 TRIGGER",
+            b"/*!50003 CREATE*/ /*!5",
+        ),
+        (
+            b"INSERT INTO `a` VALUES ('CREATE DEFINER=`a`@`b`');",
+            b"INSERT INTO `a` VALUES ('CREATE D",
+        ),
+    ],
+)
+def test_who_defined_a_view_elsewhere_does_not_matter_here(command, line, kept):
+    found = command.databases.DEFINER.sub(rb"\1", line)
+    assert found.startswith(kept)
+    assert (b"DEFINER=`" in found) == line.startswith(b"INSERT")
+
+
+def test_folders_change_places_with_owners_and_files_in_use(command, tmp_path):
+    live = tmp_path / "media"
+    live.mkdir(mode=0o750)
+    (live / "new.txt").write_text("new")
+    (live / "used.sqlite3").write_text("used")
+    room = command.folders.beside(live)
+    assert room.stat().st_mode & 0o777 == 0o700
+    fetched = room / "there"
+    fetched.mkdir(mode=0o755)
+    (fetched / "old.txt").write_text("old")
+    inode = (live / "used.sqlite3").stat().st_ino
+    command.folders.exchange(fetched, live, room, [str(live / "used.sqlite3"), "/elsewhere"])
+    assert sorted(each.name for each in live.iterdir()) == ["old.txt", "used.sqlite3"]
+    assert (live / "used.sqlite3").stat().st_ino == inode
+    assert live.stat().st_mode & 0o777 == 0o750
+    assert (fetched / "new.txt").exists(), "the old one is kept until all is done"
+
+
+def test_a_file_system_without_the_call_renames(command, tmp_path, monkeypatch):
+    monkeypatch.setattr(command.folders, "_swap", lambda one, other: False)
+    live = tmp_path / "media"
+    live.mkdir()
+    (live / "new.txt").write_text("new")
+    room = command.folders.beside(live)
+    (room / "there").mkdir()
+    command.folders.exchange(room / "there", live, room)
+    assert list(live.iterdir()) == [] and (room / "old/new.txt").exists()
+    live.rmdir()  # as a restore leaves it that was killed between the two
+    command.folders.beside(live)
+    assert (live / "new.txt").exists()
+
+
+@pytest.mark.parametrize("kind", ["missing", "link"])
+def test_what_is_no_folder_is_not_replaced(command, tmp_path, kind):
+    if kind == "link":
+        (tmp_path / "media").symlink_to("/etc")
+    room = command.folders.beside(tmp_path / "media")
+    (room / "there").mkdir()
+    with pytest.raises(command.folders.FolderError, match="is no folder"):
+        command.folders.exchange(room / "there", tmp_path / "media", room)
+
+
+def test_secrets_of_the_project_come_back_and_those_of_the_host_stay(command, host):
+    saved = host / "fetched/etc/secrets/shop.json"
+    saved.parent.mkdir(parents=True)
+    saved.write_text('{"SECRET_KEY": "old", "database.default.password": "y", "gone": "z"}')
+    own = json.loads((host / "settings.json").read_text())["projects"]["shop"]
+    found = {"paths": ["/var/x", "/etc/secrets/shop.json"]}
+    assert command._restore_secrets(own, host / "fetched", found) == ["SECRET_KEY"]
+    kept = json.loads((host / "secrets.json").read_text())
+    assert kept == {"SECRET_KEY": "old", "database.default.password": "x"}
+    assert (host / "secrets.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_times_of_restic_are_read_whatever_their_digits(command):
+    for text in ("2026-11-27T08:12:10.123456789+01:00", "2026-11-27T07:12:10Z"):
+        assert command.repository.moment(text).timestamp() == 1795763530
+
+
+def test_it_needs_nothing_but_the_systems_python():
+    done = subprocess.run(
+        ["python3", "-I", str(FOLDER / "main.py"), "--help"], capture_output=True, text=True
+    )
+    assert done.returncode == 0 and "restore" in done.stdout
