@@ -15,6 +15,7 @@ import django_layout
 import django_mariadb
 import django_postgresql
 import django_psql
+import django_pull
 import django_replica
 import django_service
 import django_standby
@@ -262,7 +263,7 @@ def stop_departed(test=False):
             changes[name] = changed
     for service in django_departed.services(config):
         changes[service] = _steer(service, {"running": False, "enabled": False}, test)["changes"]
-    if not config["pull"] or __opts__.get("file_client") != "local":
+    if not (config["pull"] and django_pull.is_own(__opts__)):
         try:
             ended = django_departed.end_pulls(test)
         except (django_service.ServiceError, CommandError, OSError) as error:

@@ -14,6 +14,7 @@ import django_health
 import django_hold
 import django_operations
 import django_pool
+import django_pull
 import django_pull_note
 import django_rollback
 import django_standby
@@ -363,7 +364,7 @@ def status(project=None):
             answer["replication"] = replication
     for name in set(names).intersection(backup.get("projects", {})):
         found[name]["backup"] = django_backup_note.last(name, backup["patience"])
-    if public["pull"] and not project and __opts__.get("file_client") == "local":
+    if public["pull"] and not project and django_pull.is_own(__opts__):
         found["last pull"] = django_pull_note.last()
     return found
 

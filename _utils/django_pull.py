@@ -17,6 +17,16 @@ KEYS = ("git", "rev", "deploy_key", "known_hosts", "signed_by", "rewind")
 OVER_SSH = re.compile(r"(?!(https?|file|git)://|/)")
 
 
+def is_own(opts):
+    """
+    Whether a server looks after its pillar itself (bool), and no master or operator over SSH does.
+
+    opts
+        Its Salt's options (dict).
+    """
+    return opts.get("file_client") == "local" and not opts.get("django_formula_ssh")
+
+
 def configuration(pull):
     """
     What this host's configuration says of pulls (dict), empty where there are none: ``interval``

@@ -8,7 +8,12 @@ sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "_utils"))
 
 import session
 
-PARTS = {"masterless": "masterless.command", "master": "fleet.master", "minion": "fleet.minion"}
+PARTS = {
+    "masterless": "masterless.command",
+    "master": "fleet.master",
+    "minion": "fleet.minion",
+    "ssh": "fleet.ssh",
+}
 
 try:
     options = session.parse(sys.argv[1:])

@@ -16,7 +16,7 @@ import traceback
 DONE, FAILED, REFUSED, BUSY, INTERRUPTED = 0, 1, 2, 75, 130
 LOCK = 9  # the descriptor by which the shell part holds the lock
 SCRATCH = pathlib.Path("/run/django-formula")
-ROLES = ("masterless", "master", "minion")
+ROLES = ("masterless", "master", "minion", "ssh")
 NOISY = ("salt.pillar", "salt.template", "salt.utils.templates", "salt.renderers")
 
 

@@ -1,4 +1,7 @@
-"""What the configuration of a Salt master and of its minions holds, and who else says something."""
+"""
+What the configuration of a Salt master, of its minions and of salt-ssh holds, and who else says
+something.
+"""
 
 import pathlib
 
@@ -7,6 +10,7 @@ import yaml
 from masterless import registration
 
 MASTER = pathlib.Path("/etc/salt/master.d/django-formula-master.conf")
+SSH = pathlib.Path("/etc/salt/master.d/django-formula-ssh.conf")
 MINION = pathlib.Path("/etc/salt/minion.d/django-formula-minion.conf")
 # What the master says to a minion that it has not met is signed; by default still with SHA-1.
 SIGNING = {"signing_algorithm": "PKCS1v15-SHA224"}
@@ -26,13 +30,9 @@ def master(repository, pillar):
     pillar
         Folder of the pillar of all minions.
     """
-    repository = str(repository)
     return {
-        "file_roots": {"base": [f"{repository}/salt", repository]},
-        "pillar_roots": {"base": [str(pillar)]},
+        **_served(repository, pillar),
         "runner_dirs": [f"{repository}/_runners"],
-        "utils_dirs": [f"{repository}/_utils"],
-        "django_formula": repository,  # as without a master: {{ opts.django_formula }} in a pillar
         # An operator accepts each key by its fingerprint.
         "auto_accept": False,
         "open_mode": False,
@@ -40,10 +40,51 @@ def master(repository, pillar):
         "minimum_auth_version": 3,
         # No minion may name a source of pillar itself.
         "on_demand_ext_pillar": [],
-        "hash_type": django_keys.HASH,
         **SIGNING,
         # A minion that builds a release may be slow to say that it is still at it.
         "gather_job_timeout": 30,
+    }
+
+
+def ssh(repository, pillar):
+    """
+    Options (dict) of salt-ssh that serves this repository to the servers of the pillar's map.
+
+    pillar
+        Folder of the pillar of all servers.
+    """
+    return {
+        **_served(repository, pillar),
+        "roster": "django",
+        "roster_dirs": [f"{repository}/_roster"],
+        # A server is sent the files that its states name; the formula's modules read others, too.
+        "extra_filerefs": "salt://django",
+        **_wrapped(repository),
+        # On the server: its grains are this minute's, and an operator gives it its pillar. Salt
+        # looks for wrappers by what a server says that it was told.
+        "ssh_minion_opts": {
+            "grains_cache": False,
+            "django_formula_ssh": True,
+            **_wrapped(repository),
+            **registration.tuning(systemd=True),
+        },
+        "ssh_log_file": "/var/log/django-formula/ssh.log",
+    }
+
+
+def _wrapped(repository):
+    return {"wrapper_dirs": [f"{repository}/_wrapper"]}
+
+
+def _served(repository, pillar):
+    """Options (dict) by which this repository, and the pillar in a folder, are served to others."""
+    repository = str(repository)
+    return {
+        "file_roots": {"base": [f"{repository}/salt", repository]},
+        "pillar_roots": {"base": [str(pillar)]},
+        "utils_dirs": [f"{repository}/_utils"],
+        "django_formula": repository,  # as without a master: {{ opts.django_formula }} in a pillar
+        "hash_type": django_keys.HASH,
         # At the end of each salt-run Salt 3008 warns of itself, even after its log is closed.
         "log_granular_levels": {"salt.minion": "error", "salt.runner": "error"},
         **registration.OUTPUT,

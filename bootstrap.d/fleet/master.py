@@ -53,7 +53,7 @@ def run(options, screen):
     daemon = service.Service("master", programs, configuration.MASTER)
     done = []
     try:
-        done += write(wanted, folder, options.pillar, test)
+        done += write(configuration.MASTER, wanted, folder, options.pillar, test)
         for text in daemon.needs(test):
             done.append(text)
         if not test:
@@ -71,14 +71,15 @@ def run(options, screen):
 
 def pillar_folder(repository, given):
     """
-    The folder (Path) of the pillar of all: the one that is named, or that the master has already,
-    or that this server has without a master.
+    The folder (Path) of the pillar of all: the one that is named, or that the master or salt-ssh
+    has already, or that this server has without a master.
     """
     if given:
         return given if given.is_dir() else registration.PILLAR
-    said = (configuration.read(configuration.MASTER) or {}).get("pillar_roots", {}).get("base")
-    if said:
-        return pathlib.Path(said[0])
+    for path in (configuration.MASTER, configuration.SSH):
+        said = (configuration.read(path) or {}).get("pillar_roots", {}).get("base")
+        if said:
+            return pathlib.Path(said[0])
     return registration.Registration(repository, registration.managed_by()).pillar_folder()
 
 
@@ -105,9 +106,11 @@ def names(repository, folder):
     return sorted(map(str, hosts)) if isinstance(hosts, dict) else []
 
 
-def write(wanted, folder, pillar, test):
-    """Write configuration and pillar; returns sentences (list) about what was written."""
-    files = [(configuration.MASTER, registration.render(wanted), 0o644)]
+def write(path, wanted, folder, pillar, test):
+    """
+    Write configuration, to this path, and pillar; returns sentences (list) about what was written.
+    """
+    files = [(path, registration.render(wanted), 0o644)]
     if folder == registration.PILLAR:
         site, top = folder / "site.sls", folder / "top.sls"
         if pillar or not site.exists():
@@ -184,10 +187,15 @@ def concluded(done, took):
     return [f"Done in {seconds}:", *(f"  {text}" for text in done)]
 
 
+def shown(hosts):
+    """The names of servers, or the first of them, as a text."""
+    more = ", …" if len(hosts) > NAMES_SHOWN else ""
+    return ", ".join(hosts[:NAMES_SHOWN]) + more
+
+
 def told(key, folder, hosts, programs, options):
     """What an operator has to know and to type next (list of lines)."""
-    more = ", …" if len(hosts) > NAMES_SHOWN else ""
-    which = f" ({', '.join(hosts[:NAMES_SHOWN])}{more})" if hosts else ""
+    which = f" ({shown(hosts)})" if hosts else ""
     salt = service.command("salt", programs)
     return [
         "",

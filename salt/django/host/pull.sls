@@ -1,13 +1,13 @@
 # Leaves behind the command django-pull, which fetches the pillar, the formula or both from git and applies
 # them, and a timer that calls it (a cron's, where systemd does not run the host); nothing of it where a
-# master gives the pillar. django.app.departed takes it away again.
+# master, or an operator over SSH, gives the pillar. django.app.departed takes it away again.
 {%- set django = salt['django.config']() %}
 {%- set systemd = django.host.init == 'systemd' %}
 
 include:
   - django.valid
 
-{%- if django.pull and opts.file_client == 'local' %}
+{%- if django.pull and opts.file_client == 'local' and not opts.django_formula_ssh | default(False) %}
   - django.host
 
 what to pull is known:
