@@ -327,6 +327,9 @@ def test_a_server_with_a_master_pulls_nothing(minion_opts):
     other = Rendering(opts, grains(), {"django": PILLARS["full"]}, has_master=True)
     assert other.errors == [] and "shop: release is live" in other.ids()
     assert not [chunk for chunk in other.low if chunk["__sls__"] == "django.host.pull"]
+    over_ssh = {**opts, "django_formula_ssh": True}
+    third = Rendering(over_ssh, grains(), {"django": PILLARS["full"]})
+    assert third.ids() == other.ids(), "nor one whose operator comes over SSH"
 
 
 def test_backups_are_made_by_cron(minion_opts, init):

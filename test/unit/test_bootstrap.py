@@ -56,6 +56,8 @@ FINGERPRINT = ":".join(["0f"] * 32)
     ("arguments", "said"),
     [
         (["--master", "--minion", "m"], ["expected --master or --minion, not both"]),
+        (["--ssh", "--master"], ["expected --ssh or --master, not both"]),
+        (["--ssh", "--id", "web1"], ["--id: expected together with --minion MASTER"]),
         (["--minion"], ["--minion: expected a value, got none"]),
         (["--minion", "--id", "web1"], ["--minion: expected a value, got --id"]),
         (["--minion="], ["--minion: expected a value, got none"]),

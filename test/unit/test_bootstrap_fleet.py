@@ -12,7 +12,7 @@ from pillars import ROOT
 
 sys.path.insert(0, str(ROOT / "bootstrap.d"))
 
-from fleet import configuration, master, minion, service
+from fleet import configuration, master, minion, service, ssh
 from masterless import registration
 
 KEY, OTHER = public_key(), public_key()
@@ -40,6 +40,17 @@ def test_a_minion_is_tuned_as_one_without_a_master():
     assert found["master_finger"] == FINGERPRINT
     assert "disable_modules" not in found
     assert "disable_modules" in configuration.minion("m", None, None, systemd=False)
+
+
+def test_salt_ssh_serves_what_a_master_does():
+    """Both may be on one server, and neither then says otherwise."""
+    found = configuration.ssh("/src/formula", "/srv/pillar")
+    other = configuration.master("/src/formula", "/srv/pillar")
+    for name in ("file_roots", "pillar_roots", "utils_dirs", "django_formula"):
+        assert found[name] == other[name]
+    assert all(other[name] == value for name, value in found.items() if name in other)
+    assert registration.tuning(True).items() <= found["ssh_minion_opts"].items()
+    assert not {"ignore_host_keys", "no_host_keys"} & set(found)
 
 
 def test_both_sides_sign_alike():
@@ -131,21 +142,22 @@ def test_a_master_that_does_not_answer_is_told(monkeypatch):
 def pillar(tmp_path, monkeypatch):
     monkeypatch.setattr(registration, "PILLAR", tmp_path / "pillar")
     monkeypatch.setattr(configuration, "MASTER", tmp_path / "master.d/ours.conf")
+    monkeypatch.setattr(configuration, "SSH", tmp_path / "master.d/ssh.conf")
     return tmp_path / "pillar"
 
 
 def test_a_master_without_a_pillar_gets_an_empty_one_once(pillar, tmp_path):
     wanted = configuration.master("/src", pillar)
-    predicted = master.write(wanted, pillar, None, test=True)
+    predicted = master.write(configuration.MASTER, wanted, pillar, None, test=True)
     assert not pillar.exists()
-    assert master.write(wanted, pillar, None, test=False) == predicted
+    assert master.write(configuration.MASTER, wanted, pillar, None, test=False) == predicted
     assert len(predicted) == 3
     assert yaml.safe_load((pillar / "site.sls").read_text()) == {}
     assert (pillar / "site.sls").stat().st_mode & 0o777 == 0o600
     assert pillar.stat().st_mode & 0o777 == 0o700
     (pillar / "site.sls").write_text("django: {}\n")
     (pillar / "site.sls").chmod(0o600)
-    assert master.write(wanted, pillar, None, test=False) == []
+    assert master.write(configuration.MASTER, wanted, pillar, None, test=False) == []
 
 
 def test_a_folder_of_the_operator_s_is_the_pillar_where_it_lies(pillar, tmp_path):
@@ -153,12 +165,36 @@ def test_a_folder_of_the_operator_s_is_the_pillar_where_it_lies(pillar, tmp_path
     folder.mkdir()
     (folder / "top.sls").write_text("base: {}\n")
     assert master.pillar_folder("/src", folder) == folder
-    master.write(configuration.master("/src", folder), folder, folder, test=False)
+    master.write(
+        configuration.MASTER, configuration.master("/src", folder), folder, folder, test=False
+    )
     assert not pillar.exists()
     assert master.pillar_folder("/src", None) == folder, "it is remembered"
     assert master.pillar_folder("/src", folder / "top.sls") == pillar, (
         "another pillar takes its place"
     )
+
+
+# An operator's own
+
+
+def test_a_roster_that_is_there_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(ssh, "ROSTER", tmp_path / "roster")
+    told = [f"{tmp_path}/roster is written"]
+    assert ssh.write_roster(test=True) == told and not ssh.ROSTER.exists()
+    assert ssh.write_roster(test=False) == told
+    assert yaml.safe_load(ssh.ROSTER.read_text()) is None
+    ssh.ROSTER.write_text("web1: {port: 2222}\n")
+    assert ssh.write_roster(test=False) == []
+    assert ssh.ROSTER.read_text() == "web1: {port: 2222}\n"
+
+
+def test_a_key_that_is_there_stays_and_none_is_made_beside_an_agent(tmp_path):
+    key = tmp_path / "ssh/salt-ssh.rsa"
+    assert ssh.make_key(key, test=True) == [f"{key} is made"] and not key.parent.exists()
+    assert ssh.make_key(key, test=False) == [f"{key} is made"]
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert ssh.make_key(key, test=False) == [] == ssh.make_key(None, test=False)
 
 
 # The service

@@ -5,6 +5,8 @@ import ast
 import pytest
 from pillars import ROOT
 
+CALLED = ("_modules", "_runners", "_roster", "_wrapper")
+
 
 def public(folder):
     """Docstrings (list) of what users call in a folder's modules; requisites call mod_watch."""
@@ -17,7 +19,7 @@ def public(folder):
     return found
 
 
-@pytest.mark.parametrize("text", [*public("_modules"), *public("_runners")])
+@pytest.mark.parametrize("text", [text for folder in CALLED for text in public(folder)])
 def test_execution_function_has_an_example(text):
     assert "CLI Example:" in text
     assert "salt" in text.partition("CLI Example:")[2]
