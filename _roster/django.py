@@ -11,6 +11,7 @@ What is otherwise at single servers (a port, a user) may stand in Salt's own ros
 """
 
 import django_roster
+import salt.fileclient
 import salt.loader
 import salt.pillar
 import salt.roster
@@ -45,7 +46,22 @@ def targets(tgt, tgt_type="glob", **_):
             tgt, tgt_type = django_roster.having(pillar, tgt), "list"
     except django_roster.NoRoster as error:
         raise SaltClientError(str(error)) from None
+    _fetch_files()
     return __utils__["roster_matcher.targets"](entries, tgt, tgt_type)
+
+
+def _fetch_files():
+    """
+    Have the formula's files in Salt's cache. From here on each server has a process of its own,
+    and those would write the same files there while others read them.
+    """
+    client = salt.fileclient.FSClient(__opts__)
+    try:
+        saltenv = __opts__.get("saltenv") or "base"
+        client.cache_file("salt://top.sls", saltenv)
+        client.cache_dir("salt://django", saltenv)
+    finally:
+        client.destroy()
 
 
 def _pillar():
