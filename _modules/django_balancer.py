@@ -11,22 +11,30 @@ import django_certificates
 import django_drained
 import django_haproxy
 import django_lock
+import django_outside
 import django_pool
 import django_statistics
+import django_targets
+import django_told
 from django_run import CommandError
 from salt.exceptions import CommandExecutionError
 
 __virtualname__ = "django"
 
 LOCK = "haproxy.pool"
+LOCK_OUTSIDE = "backends"
 
 
 def __virtual__():
     return __virtualname__
 
 
+def _access():
+    return django_access.Access(__salt__, __pillar__, __grains__, __context__)
+
+
 def _haproxy():
-    access = django_access.Access(__salt__, __pillar__, __grains__, __context__)
+    access = _access()
     config = access.valid()["haproxy"]
     if not config and access.valid()["balancer"]:
         raise CommandExecutionError(
@@ -42,7 +50,9 @@ def drain(host, timeout=60, test=False):
     """
     Take a web host out of this balancer's pool. It gets no new requests, by a cookie neither, and
     may answer those that it has. It stays out over reloads, reboots and every ``state.apply``,
-    until :func:`undrain` is called. Two balancers are told each.
+    until :func:`undrain` is called. Two balancers are told each. With a balancer of somebody else
+    it is called on the host that runs the pillar's hook, which tells the balancer, and on the host
+    itself, which leaves its target groups.
 
     host
         Its name in ``hosts``.
@@ -50,8 +60,9 @@ def drain(host, timeout=60, test=False):
         Seconds to wait until no request is on its way to it any more; websockets may stay for long.
 
     Returns ``{"changes": dict, "comment": str, "left": int}``: requests that are still on their
-    way, websockets among them, are left and not broken off. Raises CommandExecutionError, with
-    nothing changed, where no other host would serve.
+    way, websockets among them, are left and not broken off; of target groups, in how many the host
+    is draining still. Raises CommandExecutionError, with nothing changed, where no other host would
+    serve.
 
     CLI Example:
 
@@ -60,7 +71,10 @@ def drain(host, timeout=60, test=False):
         salt-call django.drain web1
         salt lb1 django.drain web1 timeout=300
     """
-    config, timeout = _haproxy(), django_access.whole("timeout", timeout, 0)
+    timeout = django_access.whole("timeout", timeout, 0)
+    if _access().valid()["external"]:
+        return _outside("drain", host, timeout, test)
+    config = _haproxy()
     with _told():
         host = django_pool.member(config, host)
         if not test:
@@ -95,7 +109,10 @@ def undrain(host, timeout=10, test=False):
 
         salt-call django.undrain web1
     """
-    config, timeout = _haproxy(), django_access.whole("timeout", timeout, 0)
+    timeout = django_access.whole("timeout", timeout, 0)
+    if _access().valid()["external"]:
+        return _outside("undrain", host, timeout, test)
+    config = _haproxy()
     with _told():
         host = django_pool.member(config, host)
         if not test:
@@ -119,7 +136,29 @@ def drained():
 
         salt-call django.drained
     """
+    config = _access().valid()
+    if config["external"]:
+        return sorted(django_outside.Keeper(config, _access().read_file).drained())
     return sorted(set(django_drained.load()) & set(django_pool.members(_haproxy())))
+
+
+def _outside(verb, host, timeout, test):
+    """Drain, or the opposite, from a balancer of somebody else."""
+    keeper = django_outside.Keeper(_access().valid(), _access().read_file)
+    with _told():
+        host = keeper.member(host)
+        if not test:
+            _lock(LOCK_OUTSIDE)
+        changes, states = getattr(keeper, verb)(host, timeout, test)
+    will = "would get" if test else "gets"
+    comment = f"{host} {will} {'no new requests' if verb == 'drain' else 'requests again'}."
+    said = [f" {group} says of it: {state}." for group, state in states.items()]
+    comment += "".join(said)
+    done = {"changes": changes, "comment": comment}
+    if verb == "undrain":
+        return done
+    done["comment"] += f" It stays out until: salt-call django.undrain {host}"
+    return {**done, "left": sum(state != "gone" for state in states.values())}
 
 
 def keep_drained(test=False):
@@ -183,9 +222,9 @@ def guard_statistics(test=False):
     return {"changes": changes, "comment": f"The password of {wanted['user']} {words}."}
 
 
-def _lock():
+def _lock(name=LOCK):
     try:
-        django_lock.hold(LOCK)
+        django_lock.hold(name)
     except django_lock.LockedError as error:
         raise django_pool.PoolError(str(error)) from None
 
@@ -195,7 +234,14 @@ def _told():
     """Turns what fails inside the ``with`` into CommandExecutionError."""
     try:
         yield
-    except (django_pool.PoolError, django_haproxy.HAProxyError, CommandError) as error:
+    except (
+        django_pool.PoolError,
+        django_haproxy.HAProxyError,
+        django_outside.OutsideError,
+        django_targets.TargetError,
+        django_told.TellError,
+        CommandError,
+    ) as error:
         raise CommandExecutionError(str(error)) from None
     except OSError as error:
         raise CommandExecutionError(str(django_access.as_step_error(error))) from None

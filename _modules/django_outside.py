@@ -9,7 +9,9 @@ import contextlib
 import django_access
 import django_drained
 import django_lock
+import django_outside
 import django_schema
+import django_targets
 import django_told
 from django_run import CommandError
 from salt.exceptions import CommandExecutionError
@@ -53,13 +55,10 @@ def backends(project=None):
             hint = django_schema.suggest(project, known) or f"; there are: {', '.join(known)}"
             raise CommandExecutionError(f"The pillar has no project {str(project)!r}{hint}")
         known = {project: known[project]}
-    return django_told.listing(known, _drained(config))
-
-
-def _drained(config):
-    """Names (list) of the drained hosts, None on a host that does not know."""
-    here = config["external"].get("hook", {}).get("here")
-    return list(django_drained.load()) if here or config["haproxy"] else None
+    if config["haproxy"]:
+        return django_told.listing(known, django_drained.load())
+    knows = django_outside.Keeper(config, str).knows() if config["external"] else []
+    return django_told.listing(known, django_drained.load(), knows)
 
 
 def tell_backends(test=False):
@@ -73,10 +72,8 @@ def tell_backends(test=False):
 
         salt-call django.tell_backends test=True
     """
-    config = _access().valid()
+    config = _external()
     external = config["external"]
-    if not external:
-        raise CommandExecutionError("This host's pillar has no django:balancer:external")
     with _told():
         if not test:
             django_lock.hold(LOCK)
@@ -94,12 +91,78 @@ def tell_backends(test=False):
     return {**done, "warnings": warnings} if warnings else done
 
 
+def register_targets(test=False):
+    """
+    Let this host be a target of the target groups in the pillar's ``balancer:external:aws``, unless
+    it is drained, and let those be none that are no backends any more.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.register_targets test=True
+    """
+    config = _targets()
+    with _told():
+        if not test:
+            django_lock.hold(LOCK)
+        listed = django_drained.load()
+        own = config["host"]["name"]
+        groups = django_targets.Groups(config, _access().read_file)
+        changes, states = groups.settle(own in listed, test)
+    warnings = django_drained.told({own: listed[own]} if own in listed else {})
+    said = [f"{group} says of {own}: {state}." for group, state in states.items()]
+    comment = " ".join([*(said or ["The groups would be told." if changes else ""]), *warnings])
+    done = {"changes": changes, "comment": comment.strip() or f"{own} is as it should be."}
+    return {**done, "warnings": warnings} if warnings else done
+
+
+def targets():
+    """
+    What each of this host's target groups says of its targets (dict of dict): ``healthy``,
+    ``unhealthy`` and why, ``draining``; by host, or by id and port where it is none of the map.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call django.targets
+    """
+    config = _targets()
+    with _told():
+        return django_targets.Groups(config, _access().read_file).look()
+
+
+def _external():
+    """The configuration (dict) of a host behind a balancer of somebody else."""
+    config = _access().valid()
+    if not config["external"]:
+        raise CommandExecutionError("This host's pillar has no django:balancer:external")
+    return config
+
+
+def _targets():
+    """The configuration (dict) of a host that is a target."""
+    config = _external()
+    if not config["external"]["targets"]:
+        raise CommandExecutionError(
+            "This host is no target: django:balancer:external has no aws, or the host has not the"
+            " role web"
+        )
+    return config
+
+
 @contextlib.contextmanager
 def _told():
     """Turns what fails inside the ``with`` into CommandExecutionError."""
     try:
         yield
-    except (django_told.TellError, django_lock.LockedError, CommandError) as error:
+    except (
+        django_told.TellError,
+        django_targets.TargetError,
+        django_lock.LockedError,
+        CommandError,
+    ) as error:
         raise CommandExecutionError(str(error)) from None
     except OSError as error:
         raise CommandExecutionError(str(django_access.as_step_error(error))) from None

@@ -28,9 +28,10 @@ def _access():
 def rollout(project):
     """
     What this host says before a release of a project over several servers: ``{valid, errors,
-    hosts, projects, release, instance, since, named, held}``: what is wrong with its pillar (list
-    of str), the servers of its map with their roles, its projects, what serves since when, by what
-    the pillar names the release (list of str), and why that is not to go live (str), or None.
+    hosts, projects, release, instance, since, named, held, outside}``: what is wrong with its
+    pillar (list of str), the servers of its map with their roles, its projects, what serves since
+    when, by what the pillar names the release (list of str), why that is not to go live (str), or
+    None, and by whom a balancer of somebody else is told of its backends: ``{tells, targets}``.
 
     CLI Example:
 
@@ -47,6 +48,7 @@ def rollout(project):
         **django_fleet_server.declared(__pillar__),
         **dict.fromkeys(("release", "instance", "since", "held")),
         "named": [],
+        "outside": django_fleet_server.outside(public["external"]),
     }
     runs = django_fleet_server.runs_projects(public["host"])
     if not (public["valid"] and project in public["projects"] and runs):

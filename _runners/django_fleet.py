@@ -229,7 +229,8 @@ def lock_status():
 def drain(server):
     """
     Take a web server out of all balancers before it, until :func:`undrain`; a deploy leaves it out,
-    too, while it gets its release.
+    too, while it gets its release. A balancer of somebody else is told by the server that runs the
+    pillar's hook for it, and the server itself leaves its target groups.
 
     CLI Example:
 

@@ -27,3 +27,16 @@ def backends_told(name):
           django.backends_told: []
     """
     return django_states.apply(name, __salt__["django.tell_backends"], __opts__["test"], {})
+
+
+@django_states.of_words
+def targets_registered(name):
+    """
+    This host is a target of the pillar's target groups, and who is no backend any more is none.
+
+    .. code-block:: yaml
+
+        this host is a target of the balancer in front:
+          django.targets_registered: []
+    """
+    return django_states.apply(name, __salt__["django.register_targets"], __opts__["test"], {})

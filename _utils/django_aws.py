@@ -32,7 +32,7 @@ def request(do, where, keys, **more):
     A request (dict), to be asked with :func:`ask`.
 
     do
-        ``check_bucket`` or ``invalidate``.
+        A task of :data:`PROGRAM`.
     where
         Dict with ``endpoint`` and ``region``; empty texts are AWS and its default.
     keys
@@ -57,8 +57,9 @@ def ask(wanted, text):
         Text of the file :data:`PROGRAM`.
     """
     script = f"REQUEST = {json.dumps(wanted)!r}\n\n{text}"
+    timeout = TIMEOUT + wanted.get("patience", 0)
     try:
-        done = run([PYTHON, "-I", "-"], env=build_environment(), stdin=script, timeout=TIMEOUT)
+        done = run([PYTHON, "-I", "-"], env=build_environment(), stdin=script, timeout=timeout)
         answer = json.loads(done.stdout)
     except (CommandError, ValueError) as error:
         raise AwsError(str(error), "Broken") from None

@@ -28,6 +28,13 @@ def problems(fleet, hosts):
         messages.append(f"{ROOT}: {text}")
     if not members(hosts):
         messages.append(f"{ROOT}: expected a host with the role web behind it, got none")
+    aws = external["aws"] or {"access_key": None, "secret_key": None}
+    if bool(aws["access_key"]) != bool(aws["secret_key"]):
+        missing = "secret_key" if aws["access_key"] else "access_key"
+        messages.append(f"{ROOT}:aws:{missing}: expected beside the other key, got nothing")
+    if aws["secret_key"] == django_schema.MASK:
+        text = "expected the secret itself, got the mask that hides one"
+        messages.append(f"{ROOT}:aws:secret_key: {text}")
     wanted = external["hook"] and external["hook"]["host"]
     if wanted and wanted not in hosts:
         hint = django_schema.suggest(wanted, hosts)
@@ -40,11 +47,12 @@ def members(hosts):
     return [name for name, item in sorted(hosts.items()) if "web" in item["roles"]]
 
 
-def configuration(fleet, host, hosts):
+def configuration(fleet, host, hosts, projects):
     """
     What this host does for the external balancer (dict), empty without one: ``from`` (networks),
-    ``members`` (``{name: address}``), ``hook`` (``command``, ``host``, ``timeout``, and ``here``,
-    whether it is this host that runs it; empty without one).
+    ``members`` (``{name: address}``), ``ports`` of the front door, ``hook`` (``command``, ``host``,
+    ``timeout``, and ``here``, whether it is this host that runs it; empty without one) and
+    ``targets`` (what the pillar has as ``aws``; empty on a host that is no backend).
     """
     external = fleet["balancer"]["external"]
     if not external:
@@ -57,7 +65,9 @@ def configuration(fleet, host, hosts):
     return {
         "from": list(external["from"]),
         "members": {name: hosts[name]["address"] for name in names},
+        "ports": _ports(projects),
         "hook": hook,
+        "targets": dict(external["aws"] or {}) if host["name"] in names else {},
     }
 
 
@@ -113,6 +123,12 @@ def backends(hosts, projects, found):
         }
         for name, project in sorted(projects.items())
     }
+
+
+def _ports(projects):
+    webs = [project["web"] for _, project in sorted(projects.items())]
+    ports = [web["port"] for web in webs] + [web["tls_port"] for web in webs if web["tls"]]
+    return list(dict.fromkeys(ports))
 
 
 def _by_address(project, probe):

@@ -218,12 +218,11 @@ def public(config):
         (backup, "password"),
         (backup.get("s3"), "secret_key"),
         (backup.get("ssh"), "private_key"),
+        (config["haproxy"].get("statistics"), "password"),
+        (config["external"].get("targets"), "secret_key"),
     ):
         if keys and keys[name]:
             keys[name] = django_schema.MASK
-    statistics = config["haproxy"].get("statistics", {})
-    if statistics.get("password"):
-        statistics["password"] = django_schema.MASK
     for project in config["projects"].values():
         for spec in project["secret_specs"].values():
             if "value" in spec:
@@ -440,7 +439,7 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
         "nfs": {},
         "keepalived": {},
         "rivals": [],
-        "external": django_backends.configuration(fleet, host, hosts),
+        "external": django_backends.configuration(fleet, host, hosts, projects),
         "probes": django_backends.probes(fleet, projects),
         "backends": {},
         "projects": projects,

@@ -16,6 +16,9 @@ Each server answers for itself (``django.rollout``):
     By what the pillar names the release (list of str): a tag, a branch, a version.
 ``held``
     Why what the pillar means is not to go live (str), or None.
+``outside``
+    Of a balancer of somebody else: ``tells``, the server that tells it of its backends (None: none
+    does), and ``targets``, whether this server is a target of its own doing.
 """
 
 import math
@@ -90,15 +93,27 @@ def having(hosts, *roles):
 
 
 def balancers_of(server, answers):
-    """The balancers (sorted list) before a server; :class:`Refused` when there is none."""
-    fleets = maps(answers).values()
-    known = sorted({name for fleet in fleets for name in fleet})
-    if str(server) not in known:
+    """
+    The servers (sorted list) that keep a server out of the balancers before it: those balancers,
+    or for one of somebody else who tells it, and the server itself where it is a target.
+    :class:`Refused` when there is none.
+    """
+    fleets, server = maps(answers), str(server)
+    known = sorted({name for fleet in fleets.values() for name in fleet})
+    if server not in known:
         hint = django_schema.suggest(server, known)
-        raise Refused(f"No server that answers knows of a server {str(server)!r}{hint}")
-    found = {name for fleet in fleets if str(server) in fleet for name in having(fleet, "balancer")}
+        raise Refused(f"No server that answers knows of a server {server!r}{hint}")
+    found = set()
+    for name in (name for name, fleet in fleets.items() if server in fleet):
+        outside = answers[name].get("outside") or {}
+        found |= {*having(fleets[name], "balancer"), outside.get("tells")}
+        found |= {server} if outside.get("targets") and name == server else set()
+    found.discard(None)
     if not found:
-        raise Refused(f"No balancer is before {server}: django:hosts has none")
+        raise Refused(
+            f"No balancer is before {server}: django:hosts has none, and django:balancer:external"
+            " has neither hook nor aws"
+        )
     return sorted(found)
 
 

@@ -23,6 +23,12 @@ def declared(pillar):
     return {"hosts": found, "projects": sorted(str(name) for name in projects)}
 
 
+def outside(external):
+    """By whom a balancer of somebody else (dict of the configuration) is told of its backends."""
+    tells = external.get("hook", {}).get("host")
+    return {"tells": tells, "targets": bool(external.get("targets"))}
+
+
 def runs_projects(host):
     """Whether a host (dict of the configuration) has releases."""
     return bool(RELEASE_ROLES & set(host["roles"]))

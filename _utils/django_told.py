@@ -17,20 +17,23 @@ class TellError(Exception):
     """The hook failed; the message has its last words."""
 
 
-def listing(backends, drained):
+def listing(backends, drained, known=None):
     """
     The list of backends (dict), in which each server says whether it is ``drained``.
 
     drained
-        Names of the hosts that are; None where this host does not know, as others are asked that.
+        Names of the hosts that are.
+    known
+        Those of which this host knows it; None are all.
     """
+
+    def state(name):
+        return name in drained if known is None or name in known else None
+
     return {
         name: {
             **entry,
-            "servers": [
-                {**server, "drained": None if drained is None else server["name"] in drained}
-                for server in entry["servers"]
-            ],
+            "servers": [{**each, "drained": state(each["name"])} for each in entry["servers"]],
         }
         for name, entry in backends.items()
     }

@@ -240,3 +240,17 @@ def test_one_host_tells_a_balancer_of_somebody_else(minion_opts):
             assert ids.index(state) > ids.index("Nginx runs")
     del pillar["balancer"]["external"]["hook"]
     assert state not in Rendering(minion_opts, grains(), {"django": pillar}).ids()
+
+
+def test_web_hosts_are_targets_once_they_serve(minion_opts):
+    pillar = balanced()
+    pillar["hosts"]["host1"]["roles"] = ["worker"]
+    group = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/shop/73e2d6"
+    aws = {"target_groups": [group], "access_key": "AKIA1", "secret_key": CANARY}
+    pillar["balancer"] = {"external": {"aws": aws}}
+    state = "this host is a target of the balancer in front"
+    rendering = Rendering(minion_opts, grains(id="host2"), {"django": pillar})
+    assert rendering.errors == [] and CANARY not in str([rendering.high, rendering.low])
+    ids = rendering.ids()
+    assert ids.index("boto3 is installed") < ids.index("Nginx runs") < ids.index(state)
+    assert state not in Rendering(minion_opts, grains(), {"django": pillar}).ids()

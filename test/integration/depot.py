@@ -115,14 +115,11 @@ def write(server, name, text):
     server.host.write(path, text)
 
 
-def install_emulator(server):
-    """Install moto, which answers as S3 and CloudFront do."""
+def install_emulator(server, packages=f"'moto[s3,cloudfront,server]=={MOTO_VERSION}'"):
+    """Install moto, which answers as S3 and CloudFront do, and as others need no more packages."""
     uv = "/opt/django-formula/uv/bin/uv"
     server.run(f"{uv} venv -q --system-certs {MOTO}")
-    server.run(
-        f"{uv} pip install -q --system-certs --python {MOTO}/bin/python"
-        f" 'moto[s3,cloudfront,server]=={MOTO_VERSION}'"
-    )
+    server.run(f"{uv} pip install -q --system-certs --python {MOTO}/bin/python {packages}")
 
 
 def start_emulator(server):

@@ -20,6 +20,7 @@ PROJECT = {
 }
 TLS = {"certificate": "/etc/ssl/shop.pem", "key": "/etc/ssl/private/shop.key"}
 FROM = ["10.0.1.0/24"]
+ARN = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/shop/73e2d6bc24d8a067"
 
 
 def fleet(hosts=HOSTS, external=None, **project):
@@ -133,6 +134,21 @@ def test_one_host_tells(resolve, given, host):
             "django:balancer:external:hook:command: expected a command (text, or a list of words),"
             " got nothing",
         ),
+        (
+            HOSTS,
+            {"aws": {"target_groups": [ARN], "access_key": "AKIA1"}},
+            "django:balancer:external:aws:secret_key: expected beside the other key, got nothing",
+        ),
+        (
+            HOSTS,
+            {"aws": {"target_groups": [ARN], "access_key": "AKIA1", "secret_key": "*" * 10}},
+            "django:balancer:external:aws:secret_key: expected the secret itself, got the mask",
+        ),
+        (
+            HOSTS,
+            {"aws": [ARN.replace("targetgroup", "loadbalancer")]},
+            "django:balancer:external:aws:target_groups:0: expected the ARN of a target group",
+        ),
         (HOSTS, {"from": "10.0.0.1"}, "django:balancer:external:from: expected a list"),
     ],
 )
@@ -147,3 +163,25 @@ def test_a_server_that_is_alone_may_be_behind_one(resolve):
     config = resolve(django)
     assert config["valid"] and config["external"]["hook"]["here"]
     assert django_config.public(config)["external"]["members"] == {"web1": "10.0.0.11"}
+
+
+def test_web_hosts_are_targets_and_the_secret_is_shown_nowhere(resolve):
+    aws = {"target_groups": [ARN], "access_key": "AKIA1", "secret_key": "a-secret-of-aws"}
+    django = fleet(external={"aws": aws}, web={"tls": TLS})
+    config = resolve(django)
+    assert config["external"]["targets"]["secret_key"] == "a-secret-of-aws"
+    assert config["external"]["ports"] == [80, 443]
+    assert "a-secret-of-aws" not in str(django_config.public(config))
+    assert resolve(django, id="db1")["external"]["targets"] == {}
+    assert "a-secret-of-aws" not in str(resolve(django, id="db1"))
+
+
+def test_a_target_group_may_stand_alone(resolve):
+    targets = resolve(fleet(external={"aws": [ARN]}))["external"]["targets"]
+    assert targets == {
+        "target_groups": [ARN],
+        "exclusive": False,
+        "access_key": None,
+        "secret_key": None,
+        "endpoint": None,
+    }

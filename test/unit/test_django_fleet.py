@@ -62,6 +62,20 @@ def test_balancers_before_a_server():
 
 
 @pytest.mark.parametrize(
+    ("tells", "targets", "expected"),
+    [("web2", False, ["web2"]), (None, True, ["web1"]), ("web2", True, ["web1", "web2"])],
+)
+def test_who_is_asked_to_keep_a_server_out_of_a_balancer_of_somebody_else(tells, targets, expected):
+    hosts = {"web1": ["app", "web"], "web2": ["app", "web"]}
+    outside = {"tells": tells, "targets": targets}
+    said = {name: {**answer(hosts=hosts), "outside": outside} for name in hosts}
+    assert django_fleet.balancers_of("web1", said) == expected
+    if tells:
+        del said["web1"]
+        assert django_fleet.balancers_of("web1", said) == ["web2"], "it may be lost"
+
+
+@pytest.mark.parametrize(
     ("batch", "count", "expected"),
     [(1, 8, 1), ("3", 8, 3), ("25%", 8, 2), ("25%", 3, 1), ("100%", 3, 3), ("1%", 1000, 10)],
 )

@@ -357,6 +357,7 @@ def test_secret_keys_are_exactly_these(schema):
         "backup:s3:secret_key",
         "backup:ssh:private_key",
         "haproxy:statistics:password",
+        "balancer:external:aws:secret_key",
         "python:index_url",
         "python:extra_index_urls",
         "pull:pillar:deploy_key",

@@ -5,6 +5,7 @@ import pathlib
 import stat
 
 import django_drained
+import django_outside
 import django_told
 import pytest
 from test_django_backends import FROM, fleet
@@ -108,3 +109,26 @@ def test_hosts_that_left_are_not_drained_any_more(balancer):
     assert "web9" in django_drained.load()
     django_told.keep({"web1": "10.0.0.11"})
     assert list(django_drained.load()) == ["web1"]
+
+
+def test_a_host_is_drained_by_who_tells(balancer, resolve):
+    hook = {"from": FROM, "hook": [str(balancer.hook)]}
+
+    def keeper(host):
+        return django_outside.Keeper(resolve(fleet(external=hook), id=host), str)
+
+    teller = keeper("web1")
+    predicted, _ = teller.drain("web2", 5, test=True)
+    assert teller.drained() == [] and predicted["web2"] == {"old": "ready", "new": "drained"}
+    assert teller.drain("web2", 5)[0] == predicted
+    assert teller.drain("web2", 5) == ({}, {}) and teller.drained() == ["web2"]
+    assert [server["drained"] for server in balancer.heard()[0]["shop"]["servers"]] == [False, True]
+    with pytest.raises(django_outside.OutsideError, match="Without web1 no host would serve"):
+        teller.drain("web1", 5)
+    assert teller.undrain("web2", 5)[0]["web2"] == {"old": "drained", "new": "ready"}
+    assert teller.drained() == []
+    assert [server["drained"] for server in balancer.heard()[1]["shop"]["servers"]] == [False] * 2
+    with pytest.raises(django_outside.OutsideError, match="'web3' .*did you mean web"):
+        teller.member("web3")
+    with pytest.raises(django_outside.OutsideError, match="web2 is drained on web1, which tells"):
+        keeper("web2").member("web2")

@@ -1,5 +1,5 @@
-# Leaves behind a balancer of somebody else that knows the hosts behind it: it was told by the pillar's hook,
-# on one host. It comes when the front door of this host serves.
+# Leaves behind a balancer of somebody else that knows the hosts behind it: by the pillar's hook, which one host
+# runs, and as targets, where each host sees to itself. It comes when the front door of this host serves.
 {%- set django = salt['django.config']() %}
 
 include:
@@ -10,6 +10,17 @@ include:
 {%- for front in fronts %}
   - {{ front }}
 {%- endfor %}
+{%- if django.external.targets %}
+  - django.host
+
+this host is a target of the balancer in front:
+  django.targets_registered:
+    - require:
+      - django: boto3 is installed
+{%- for front in fronts %}
+      - sls: {{ front }}
+{%- endfor %}
+{%- endif %}
 {%- if django.external.hook %}
 
 the balancer in front knows its backends:

@@ -22,7 +22,8 @@ uv is installed:
     - require:
       - pkg: packages are installed
 
-{%- if 'django.app.project' in django.tiers and django.projects.values() | selectattr('aws') | list %}
+{%- set projects = django.projects.values() | selectattr('aws') | list %}
+{%- if 'django.app.project' in django.tiers and projects or django.external.targets | default({}) %}
 
 boto3 is installed:
   django.tool_installed:

@@ -78,9 +78,92 @@ def invalidate(request):
         time.sleep(2)
 
 
+def look_at_targets(request):
+    """
+    A target group: its ``type`` (``ip`` or ``instance``) and ``port``, the ``ids`` by which it
+    knows hosts, by their ``addresses`` (None: it does not), and its ``targets``: dicts of ``id,
+    port, state`` and ``reason``.
+    """
+    balancing = client("elbv2", request)
+    found = balancing.describe_target_groups(TargetGroupArns=[request["group"]])["TargetGroups"][0]
+    ids = {address: address for address in request["addresses"]}
+    if found["TargetType"] == "instance":
+        ids = instances(request, found["VpcId"])
+    return {
+        "type": found["TargetType"],
+        "port": found.get("Port"),
+        "ids": ids,
+        "targets": targets(balancing, request),
+    }
+
+
+def instances(request, network):
+    """Ids of the instances that have the ``addresses`` in a network (dict, None for none)."""
+    ids = dict.fromkeys(request["addresses"])
+    filters = {
+        "vpc-id": [network],
+        "private-ip-address": request["addresses"],
+        "instance-state-name": ["pending", "running", "stopping", "stopped"],
+    }
+    pages = client("ec2", request).get_paginator("describe_instances")
+    for page in pages.paginate(Filters=[{"Name": key, "Values": filters[key]} for key in filters]):
+        for reservation in page["Reservations"]:
+            for instance in reservation["Instances"]:
+                ids[instance["PrivateIpAddress"]] = instance["InstanceId"]
+    return ids
+
+
+def targets(balancing, request):
+    """What a target group says of its targets (list of dict)."""
+    health = balancing.describe_target_health(TargetGroupArn=request["group"])
+    return [
+        {
+            "id": entry["Target"]["Id"],
+            "port": entry["Target"]["Port"],
+            "state": entry["TargetHealth"]["State"],
+            "reason": entry["TargetHealth"].get("Description") or "",
+        }
+        for entry in health["TargetHealthDescriptions"]
+    ]
+
+
+def change_targets(request):
+    """Registers some targets (pairs of id and port), and deregisters others; ``targets`` after."""
+    balancing = client("elbv2", request)
+    for key, change in (
+        ("register", balancing.register_targets),
+        ("deregister", balancing.deregister_targets),
+    ):
+        if request[key]:
+            listed = [{"Id": name, "Port": port} for name, port in request[key]]
+            change(TargetGroupArn=request["group"], Targets=listed)
+    return {"targets": targets(balancing, request)}
+
+
+def await_target(request):
+    """
+    The ``state`` of a ``target`` (id and port; ``gone``: it is none), once it is one of the
+    ``states`` or ``patience`` seconds are over.
+    """
+    balancing = client("elbv2", request)
+    deadline = time.monotonic() + request["patience"]
+    while True:
+        states = {(each["id"], each["port"]): each["state"] for each in targets(balancing, request)}
+        state = states.get(tuple(request["target"]), "gone")
+        if state in request["states"] or time.monotonic() > deadline:
+            return {"state": state}
+        time.sleep(2)
+
+
 def carry_out(request):
     """The answer (dict) to a request."""
-    tasks = {"check_bucket": check_bucket, "invalidate": invalidate}
+    tasks = {
+        "check_bucket": check_bucket,
+        "invalidate": invalidate,
+        "look_at_targets": look_at_targets,
+        "change_targets": change_targets,
+        "await_target": await_target,
+    }
     try:
         return tasks[request["do"]](request)
     except botocore.exceptions.ClientError as error:
