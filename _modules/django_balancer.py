@@ -152,8 +152,9 @@ def _outside(verb, host, timeout, test):
         changes, states = getattr(keeper, verb)(host, timeout, test)
     will = "would get" if test else "gets"
     comment = f"{host} {will} {'no new requests' if verb == 'drain' else 'requests again'}."
-    said = [f" {group} says of it: {state}." for group, state in states.items()]
-    comment += "".join(said)
+    if verb == "undrain" and not changes:
+        comment = f"{host} is not drained."
+    comment += "".join(f" {group} says of it: {state}." for group, state in states.items())
     done = {"changes": changes, "comment": comment}
     if verb == "undrain":
         return done

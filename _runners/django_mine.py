@@ -2,13 +2,10 @@
 Servers that come and go, from the Salt mine. One module with ``django.py`` to Salt.
 """
 
-import logging
-
 import django_elastic
 from salt.exceptions import NotImplemented as Told  # the one that Salt shows without a traceback
 
 __virtualname__ = "django"
-log = logging.getLogger(__name__)
 
 
 def __virtual__():
@@ -17,9 +14,7 @@ def __virtual__():
 
 def pool(members, network=None, function="address", least=1):
     """
-    A part of ``django:hosts`` for the pillar: servers whose keys this master has accepted, with the
-    roles that the pattern of their minion id has here, at the address that they publish in the Salt
-    mine. That is all that a server says of itself.
+    What ``django_mine.hosts`` gives a pillar: a part of ``django:hosts`` (dict).
 
     members
         Roles by pattern of minion ids: ``{'web*': [app, web]}``.
@@ -28,8 +23,7 @@ def pool(members, network=None, function="address", least=1):
     function : address
         Under which name servers publish their addresses (``mine_functions``).
     least : 1
-        How many servers each pattern must have. With fewer this fails, and so do pillars made of
-        it: rather than that a lost cache shuts servers out, nothing changes.
+        How many servers each pattern must have.
 
     CLI Example:
 
@@ -37,13 +31,8 @@ def pool(members, network=None, function="address", least=1):
 
         salt-run django.pool "{'web*': [app, web]}" network=10.0.0.0/24
     """
-    published = {}
-    for pattern in members if isinstance(members, dict) else ():
-        published.update(__salt__["mine.get"](pattern, function) or {})
+    said = django_elastic.published(__opts__, members, function)
     try:
-        found = django_elastic.hosts(members, published, network, least)
-        for name in django_elastic.silent(published, network):
-            log.warning("%s publishes no address in %s and is left out", name, network)
+        return django_elastic.hosts(members, said, network, least)
     except django_elastic.Refused as refusal:
         raise Told(str(refusal)) from None
-    return found

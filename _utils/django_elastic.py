@@ -6,19 +6,23 @@ they are by the Salt mine. A server says where it is and nothing else of itself.
 import fnmatch
 import ipaddress
 
+import salt.cache
+import salt.utils.mine
+import salt.utils.minions
+
 
 class Refused(Exception):
     """There is no map of servers to go by; the message is for the operator."""
 
 
-def hosts(members, published, network=None, least=1):
+def hosts(members, said, network=None, least=1):
     """
     A part of ``django:hosts`` (dict): each server with its address and roles.
 
     members
         Roles (list) by pattern of minion ids, such as ``web*``.
-    published
-        What each server says of its addresses: a text, or a list of them.
+    said
+        What each server says of its addresses (dict): a text, or a list of them.
     network : None
         Where the addresses must be; others are not looked at.
     least : 1
@@ -35,7 +39,7 @@ def hosts(members, published, network=None, least=1):
     for pattern, roles in members.items():
         if not isinstance(roles, list) or not roles:
             raise Refused(f"members:{pattern}: expected a list of roles")
-        there = {name: _address(published[name], within) for name in published}
+        there = {name: _address(said[name], within) for name in said}
         there = {
             name: address
             for name, address in there.items()
@@ -53,10 +57,34 @@ def hosts(members, published, network=None, least=1):
     return dict(sorted(found.items()))
 
 
-def silent(published, network=None):
+def published(opts, members, function):
+    """
+    What servers with an accepted key have put into the mine (dict by name). Salt's own ``mine.get``
+    takes a second of the processor each time, as it loads all that a minion has.
+
+    opts
+        Options of the master.
+    members
+        Roles by pattern of minion ids; those whom no pattern fits are not looked at.
+    function
+        Under which name servers publish their addresses.
+    """
+    checker, cache, found = salt.utils.minions.CkMinions(opts), salt.cache.factory(opts), {}
+    for pattern in members if isinstance(members, dict) else ():
+        for name in checker.check_minions(str(pattern), "glob", greedy=False)["minions"]:
+            # Salt 3006 and 3007 keep it the other way round.
+            mine = cache.fetch("mine", name) or cache.fetch(f"minions/{name}", "mine")
+            entry = mine.get(function) if isinstance(mine, dict) else None
+            if isinstance(entry, dict) and salt.utils.mine.MINE_ITEM_ACL_ID in entry:
+                entry = entry.get(salt.utils.mine.MINE_ITEM_ACL_DATA)
+            found[name] = entry
+    return found
+
+
+def silent(said, network=None):
     """Servers (sorted list) that publish no address which counts."""
     within = _network(network)
-    return sorted(name for name in published if not _address(published[name], within))
+    return sorted(name for name in said if not _address(said[name], within))
 
 
 def _network(text):

@@ -33,6 +33,7 @@ def master(repository, pillar):
     return {
         **_served(repository, pillar),
         "runner_dirs": [f"{repository}/_runners"],
+        "module_dirs": [f"{repository}/_master"],
         # An operator accepts each key by its fingerprint.
         "auto_accept": False,
         "open_mode": False,

@@ -26,18 +26,17 @@ def master(tmp_path):
     for name in ("pki_dir", "cachedir", "sock_dir", "extension_modules"):
         opts[name] = str(tmp_path / name)
     opts["conf_file"] = str(tmp_path / "master")
-    opts.update(runner_dirs=[str(ROOT / "_runners")], utils_dirs=[str(ROOT / "_utils")])
+    opts.update(runner_dirs=[str(ROOT / "_runners")], module_dirs=[str(ROOT / "_master")])
+    opts.update(utils_dirs=[str(ROOT / "_utils")])
     opts.update(pillar_roots={"base": [str(tmp_path / "pillar")]}, file_roots={"base": []})
     (tmp_path / "cachedir/proc").mkdir(parents=True)
     (tmp_path / "pki_dir/minions").mkdir(parents=True)
     (tmp_path / "pillar").mkdir()
-    (tmp_path / "pillar/top.sls").write_text("base: {'*': [site]}\n")
-    block = next(
-        block
-        for block in re.findall(r"^```yaml\n(.*?)^```", WORDS, re.S | re.M)
-        if "django.pool" in block
-    )
-    (tmp_path / "pillar/site.sls").write_text(block)
+    (tmp_path / "pillar/top.sls").write_text("base: {'*': [address, shop]}\n")
+    blocks = re.findall(r"^```yaml\n(.*?)^```", WORDS, re.S | re.M)
+    for name, word in (("address", "mine_functions"), ("shop", "django_mine.hosts")):
+        block = next(block for block in blocks if word in block)
+        (tmp_path / f"pillar/{name}.sls").write_text(block)
     made = Master(opts)
     for name, addresses in SERVERS.items():
         made.publish(name, addresses)
@@ -98,6 +97,7 @@ def test_without_a_mine_there_is_no_pillar(master):
         master.functions._mine_flush({"id": name}, skip_verify=True)
     pillar = master.pillar("web1")
     assert "django" not in pillar and "_errors" in pillar
+    assert "address" in pillar["mine_functions"], "or it could never begin"
 
 
 def test_an_operator_sees_what_it_comes_to(master):

@@ -5,7 +5,7 @@ import ast
 import pytest
 from pillars import ROOT
 
-CALLED = ("_modules", "_runners", "_roster", "_wrapper")
+CALLED = ("_modules", "_runners", "_roster", "_wrapper", "_master")
 
 
 def public(folder):
