@@ -148,12 +148,14 @@ def others(kind, ours, root="/"):
     return {path: read(path) for path in paths if path.name not in known}
 
 
-def conflicts(kind, found, options):
+def conflicts(kind, found, options, chapter="Servers with a Salt master"):
     """
     Sentences (list) about what others have said that is not as ``options`` (dict) have it.
 
     found
         See :func:`others`.
+    chapter
+        Of docs/operations.md, which tells what to do by hand.
     """
     problems = []
     for path, said in found.items():
@@ -171,7 +173,7 @@ def conflicts(kind, found, options):
         if differing:
             problems.append(
                 f"{path} sets {' and '.join(differing)}, so this server's Salt is set up otherwise."
-                " Take it out, or go on by hand: docs/operations.md, Servers with a Salt master"
+                f" Take it out, or go on by hand: docs/operations.md, {chapter}"
             )
     return problems
 

@@ -13,6 +13,7 @@ from session import DONE, Refused, tell
 
 from . import configuration, master, service
 
+CHAPTER = "Servers over SSH"
 ROSTER = registration.SALT / "roster"
 ROSTER_TEXT = (
     "# The servers are those of the pillar's django:hosts. Here is what else is to be known of\n"
@@ -28,7 +29,7 @@ def run(options, screen):
     folder = master.pillar_folder(options.repository, options.pillar)
     wanted = configuration.ssh(options.repository, folder)
     problems = configuration.conflicts(
-        "master", configuration.others("master", configuration.SSH), wanted
+        "master", configuration.others("master", configuration.SSH), wanted, CHAPTER
     )
     if problems:
         raise Refused(*problems)
@@ -94,7 +95,7 @@ def told(key, folder, hosts, programs, options):
         *lines,
         "",
         f"Next, {first}each server's",
-        "own key in /root/.ssh/known_hosts here: docs/operations.md, Servers over SSH. Then:",
+        f"own key in /root/.ssh/known_hosts here: docs/operations.md, {CHAPTER}. Then:",
         f"  {salt_ssh} '*' test.ping                # whether each is reached, and has a Python",
         f"  {salt_ssh} '*' state.apply test=True    # what would change, or is wrong in the pillar",
         f"  {salt_ssh} '*' state.apply              # twice for new servers",
