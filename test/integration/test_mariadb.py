@@ -229,3 +229,28 @@ def test_two_runs_at_once_migrate_once(server):
     two = "salt-call django.migrate guestbook --out json >/tmp/two 2>&1"
     server.run(f"{one} & first=$!; {two} && wait $first", timeout=300)
     assert ask(server, statement) == ["1"]
+
+
+def test_a_backup_comes_back_or_all_stays_as_it_was(server):
+    server.pillar(f"{PILLAR}  backup: /mnt/backup\n")
+    server.apply()
+    before = ask(server, "SELECT name FROM guestbook_entry")
+    on = "BEFORE INSERT ON guestbook.guestbook_entry FOR EACH ROW SET NEW.name = UPPER(NEW.name)"
+    as_project(server, f"CREATE TRIGGER guestbook.shout {on}")
+    kept = server.call("django.backup", "guestbook")["changes"]["guestbook"]["id"]
+    as_project(server, "DROP TRIGGER guestbook.shout; DELETE FROM guestbook.guestbook_entry")
+    Browser(server.host).submit("/", {"name": "Later", "message": "After the backup."})
+
+    # What it lacks at the end of the dump is told, and what was there is loaded again.
+    ask(server, f"REVOKE TRIGGER ON `guestbook`.* FROM {ACCOUNT}", "mysql")
+    words = ["salt-call", "django.restore", "guestbook", kept, "replace=True"]
+    failed = server.run(words, check=False)
+    assert failed.returncode and "TRIGGER command denied" in failed.stderr + failed.stdout
+    assert "brought back to what it was" in failed.stderr + failed.stdout
+    assert ask(server, "SELECT name FROM guestbook_entry") == ["Later"]
+
+    assert server.apply().changed == [DATABASE]
+    server.call("django.restore", "guestbook", kept, "replace=True")
+    assert ask(server, "SELECT name FROM guestbook_entry") == before
+    assert ask(server, "SHOW TRIGGERS")[0].startswith("shout\t")
+    assert "Kept in MariaDB." in Browser(server.host).get("/").text

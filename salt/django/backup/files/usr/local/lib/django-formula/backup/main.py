@@ -129,6 +129,7 @@ def run(settings, projects):
     told, problems = {}, []
     with locked():
         for name in names:
+            shutil.rmtree(STATE / f"{name}.restore", ignore_errors=True)  # one that was broken off
             told[name] = noted(settings, name)
             if told[name].get("problem"):
                 problems.append(f"{name}: {told[name]['problem']}")
