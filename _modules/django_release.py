@@ -352,7 +352,7 @@ def status(project=None):
     names = [project] if project else sorted(public["projects"])
     backup = public["backup"]
     runs = set(public["host"]["roles"]) & {"app", "web", "worker"} or not (
-        public["balancer"] or public["postgresql"].get("replication") or backup
+        public["balancer"] or public["postgresql"].get("replication") or backup or public["monitor"]
     )
     found = {name: _status(name) if runs else _status_elsewhere(name) for name in names}
     for name, pool in _pools(public["haproxy"]).items():

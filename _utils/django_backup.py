@@ -231,6 +231,7 @@ def settings(config, password, secrets, store):
         "options": _options(config),
         "keep": config["keep"],
         "on_failure": config["on_failure"],
+        "patience": config["patience"],
         "projects": projects,
     }
     return json.dumps(told, indent=1, sort_keys=True) + "\n"

@@ -30,6 +30,7 @@ import django_facts
 import django_firewall
 import django_memory
 import django_mistakes
+import django_monitor
 import django_project
 import django_project_broker
 import django_pull
@@ -49,7 +50,7 @@ import django_varnish
 import yaml
 
 ROLES = ("app", "web", "worker", "database", "cache", "backup")  # of a server that is alone
-FLEET_ROLES = ("balancer", "media", *ROLES[:-1], "replica", "backup")
+FLEET_ROLES = ("balancer", "media", *ROLES[:-1], "replica", "backup", "monitor")
 # Servers whose packages are those of the system's data.
 SERVERS = (
     "firewall",
@@ -61,6 +62,8 @@ SERVERS = (
     "haproxy",
     "keepalived",
     "nfs",
+    "exporter",
+    "monitor",
 )
 PATHS = django_project.PATHS
 NAMES_SHOWN = 8
@@ -270,6 +273,8 @@ def _nothing(host, errors):
         "firewall": {},
         "pull": {},
         "backup": {},
+        "exporter": {},
+        "monitor": {},
         "supervisord": {},
         "postgresql": {},
         "mariadb": {},
@@ -416,32 +421,10 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
             if host["name"] in hosts_of(project, name)
         }
     config = {
+        **_nothing(host, []),
         "valid": True,
-        "errors": [],
-        "warnings": [],
-        "tiers": [],
-        "host": host,
-        "packages": [],
-        "paths": dict(PATHS),
-        "firewall": {},
-        "pull": {},
-        "backup": {},
-        "supervisord": {},
-        "postgresql": {},
-        "mariadb": {},
-        "redis": {},
-        "memcached": {},
-        "varnish": {},
-        "nginx": {},
-        "apache": {},
-        "balancer": {},
-        "haproxy": {},
-        "nfs": {},
-        "keepalived": {},
-        "rivals": [],
         "external": django_backends.configuration(fleet, host, hosts, projects),
         "probes": django_backends.probes(fleet, projects),
-        "backends": {},
         "projects": projects,
     }
     config["backends"] = django_backends.backends(hosts, projects, config["probes"])
@@ -486,6 +469,8 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
             "include": "/etc/supervisor/conf.d",
         }
     config["warnings"] += django_memory.doubts(config, held)
+    config["exporter"] = django_monitor.exporter(host, hosts)
+    config["monitor"] = django_monitor.configuration(fleet, host, hosts, projects)
     config["firewall"] = django_firewall.configuration(fleet, host, hosts, config)
     config["pull"] = django_pull.configuration(fleet["pull"])
     config["backup"] = django_backup.configuration(fleet, host, projects, system)
@@ -502,6 +487,8 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
         "django.process.supervisord": config["supervisord"],
         "django.app.project": runs,
         "django.backup.restic": config["backup"],
+        "django.monitor.exporter": config["exporter"],
+        "django.monitor.prometheus": config["monitor"],
         "django.web.varnish": config["varnish"],
         "django.web.nginx": config["nginx"],
         "django.web.apache": config["apache"],

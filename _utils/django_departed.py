@@ -9,6 +9,7 @@ import time
 
 import django_backup
 import django_firewall
+import django_monitor
 import django_process
 import django_pull_note
 import django_server_haproxy
@@ -51,9 +52,10 @@ def services(config):
         found |= {path.name for path in django_service.SCRIPTS.glob(f"{kind}-*")}
     if not config["firewall"] and pathlib.Path(django_firewall.RULES).exists():
         found.add(django_firewall.SERVICE)
-    for kind, server in SERVERS.items():
-        if not config[kind] and django_service.is_configured_by_us(server.CONFIG):
-            found.add(server.SERVICE)
+    servers = [(kind, each.SERVICE, each.CONFIG) for kind, each in SERVERS.items()]
+    for kind, service, path in [*servers, *django_monitor.SERVICES]:
+        if not config[kind] and django_service.is_configured_by_us(path):
+            found.add(service)
     # These end just before what takes their ports begins.
     found -= {rival["service"] for rival in config["rivals"]}
     looked = {name: django_service.look(name) for name in sorted(found - wanted)}

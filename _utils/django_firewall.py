@@ -3,6 +3,7 @@
 import ipaddress
 
 import django_backup
+import django_monitor
 
 TABLE = "django_formula"
 SERVICE = "django-firewall"
@@ -53,7 +54,9 @@ def configuration(fleet, host, hosts, config):
         encrypted = any(project["web"]["tls"] for project in config["projects"].values())
         ports = [fleet[front]["port"] for front in sorted(fronts)]
         ports += [fleet[front]["tls_port"] for front in sorted(fronts) if encrypted]
-        balancers = fleet["balancers"] or config["external"].get("from", [])
+        balancers = fleet["balancers"]
+        if not balancers and config["external"].get("from"):
+            balancers = [*config["external"]["from"], *django_monitor.addresses(hosts, host)]
         rules.append(_rule("front door", ports, balancers))
     if config["balancer"]:
         balancer = config["balancer"]
@@ -63,6 +66,9 @@ def configuration(fleet, host, hosts, config):
         statistics = balancer["statistics"]
         if statistics and statistics["from"]:
             rules.append(_rule("statistics", [statistics["port"]], statistics["from"]))
+    if config["exporter"] and django_monitor.addresses(hosts, host):
+        monitors = django_monitor.addresses(hosts, host)
+        rules.append(_rule("monitor", [django_monitor.EXPORTER_PORT], monitors))
     if config["keepalived"]:
         rules.append(_rule("floating address", [], config["keepalived"]["peers"], VRRP))
     runners = having("app", "worker")

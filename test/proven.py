@@ -32,7 +32,7 @@ AREAS = (  # in the order of the table
     "combinations",
     "several servers",
     "releases",
-    "backups",
+    "backups and monitoring",
     "faults",
     "projects",
     "Salt",

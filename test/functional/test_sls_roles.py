@@ -4,6 +4,7 @@ import re
 import subprocess
 
 import pytest
+import yaml
 from rendering import SYSTEMS, Rendering, grains
 from test_sls import CANARY, SHELLCHECK
 
@@ -60,6 +61,28 @@ def test_a_host_that_makes_backups_runs_nothing_else(minion_opts):
         "django.app.departed",
     }
     assert CANARY not in str(rendering.low)
+
+
+def test_a_monitor_and_those_that_answer_it(minion_opts):
+    pillar = {**balanced(), "monitor": {"retention": "90d"}}
+    pillar["hosts"]["mon1"] = {"address": "10.0.0.41", "roles": ["monitor"]}
+    monitor = Rendering(minion_opts, grains(id="mon1"), {"django": pillar})
+    assert monitor.errors == []
+    files = monitor.files()
+    told = yaml.safe_load(files["/etc/prometheus/prometheus.yml"])
+    assert [job["job_name"] for job in told["scrape_configs"]] == [
+        "prometheus",
+        "hosts",
+        "site shop",
+    ]
+    assert "shop" in yaml.safe_load(files["/etc/prometheus/blackbox.yml"])["modules"]
+    assert "--storage.tsdb.retention.time=7776000s" in files["/etc/default/prometheus"]
+    other = Rendering(minion_opts, grains(id="host1"), {"django": pillar})
+    exporter = other.files()["/etc/default/prometheus-node-exporter"]
+    assert exporter.endswith('ARGS="--web.listen-address=10.0.0.11:9100"\n')
+    assert "/etc/prometheus/prometheus.yml" not in other.files()
+    before = other.ids().index("the exporter has its address")
+    assert before < other.ids().index("packages are installed")
 
 
 def balanced():

@@ -7,7 +7,7 @@ import pytest
 from .server import CHECKOUT, Browser, picture
 
 pytestmark = pytest.mark.proves(
-    "backups",
+    "backups and monitoring",
     "backups by restic",
     "rows and uploads that were lost come back; what fails changes nothing and is told",
     on=["Debian 12"],

@@ -61,6 +61,7 @@ def host(command, tmp_path, monkeypatch):
     program.chmod(0o755)
     monkeypatch.setattr(command.repository, "PROGRAM", str(program))
     monkeypatch.setattr(command, "STATE", tmp_path / "state")
+    monkeypatch.setattr(command, "METRICS", tmp_path / "metrics/django-backup.prom")
     monkeypatch.setattr(command, "LOCK", tmp_path / "lock")
     monkeypatch.setattr(command, "SETTINGS", tmp_path / "settings.json")
     database = {"engine": "sqlite", "name": str(tmp_path / "shop.sqlite3")}
@@ -74,6 +75,7 @@ def host(command, tmp_path, monkeypatch):
         "options": [],
         "keep": {"last": 3, "daily": 7, "yearly": 0},
         "on_failure": None,
+        "patience": 3600,
         "projects": {
             "shop": {
                 "user": ME,
@@ -147,6 +149,15 @@ def test_another_password_is_told_in_words(command, host, capsys):
     assert capsys.readouterr().err == (
         "django-backup: repository /mnt/backup: it was made with another password\n"
     )
+
+
+def test_prometheus_is_told_where_it_is(command, host):
+    (host / "metrics").mkdir()
+    assert command.main(["run"]) == 0
+    patience, good = (host / "metrics/django-backup.prom").read_text().splitlines()
+    assert patience == "django_backup_patience_seconds 3600"
+    assert good.startswith('django_backup_good_seconds{project="shop"} 1')
+    assert (host / "metrics/django-backup.prom").stat().st_mode & 0o777 == 0o644
 
 
 def test_two_do_not_run_at_once(command, host, capsys):

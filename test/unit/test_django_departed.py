@@ -2,6 +2,7 @@
 
 import django_departed
 import django_firewall
+import django_monitor
 import django_server_haproxy
 import django_server_nfs
 import django_service
@@ -87,8 +88,7 @@ def test_caches_that_no_project_asks_for(tmp_path, monkeypatch):
         "look",
         lambda name: ended if name == "memcached-ended" else {**ended, "enabled": True},
     )
-    config = dict.fromkeys(("firewall", "haproxy", "keepalived", "memcached", "nfs"), {})
-    config |= {"rivals": [], "varnish": {"instances": [{"service": "varnish@shop"}]}}
+    config = {**nothing(), "varnish": {"instances": [{"service": "varnish@shop"}]}}
     found = django_departed.services(config)
     assert found == ["memcached-old", "memcached@gone", "varnish@blog"]
 
@@ -96,6 +96,7 @@ def test_caches_that_no_project_asks_for(tmp_path, monkeypatch):
 def nothing():
     """What a host has that has none of the servers that end by themselves."""
     kinds = ("firewall", "haproxy", "keepalived", "memcached", "nfs", "varnish")
+    kinds += ("monitor", "exporter")
     return {**dict.fromkeys(kinds, {}), "rivals": []}
 
 
@@ -156,3 +157,16 @@ def test_pulls_that_left_the_pillar(tmp_path, monkeypatch):
     assert told == [("stop", "django-pull.timer"), ("disable", "django-pull.timer")]
     assert [path.name for path in tmp_path.iterdir()] == ["program"]
     assert django_departed.end_pulls() == []
+
+
+def test_exporter_of_a_map_without_a_monitor(tmp_path, monkeypatch):
+    path = tmp_path / "prometheus-node-exporter"
+    services = [("exporter", "prometheus-node-exporter", str(path))]
+    monkeypatch.setattr(django_monitor, "SERVICES", services)
+    runs = {"there": True, "running": True, "enabled": True}
+    monkeypatch.setattr(django_service, "look", lambda name: runs)
+    path.write_text('ARGS=""\n')
+    assert django_departed.services(nothing()) == [], "somebody's own"
+    path.write_text(f"{django_service.HEADER} the next run replaces.\n")
+    assert django_departed.services(nothing()) == ["prometheus-node-exporter"]
+    assert django_departed.services({**nothing(), "exporter": {"listen": "10.0.0.1:9100"}}) == []

@@ -29,6 +29,7 @@ import repository
 
 SETTINGS = pathlib.Path("/etc/django-formula/backup/settings.json")
 STATE = pathlib.Path("/var/lib/django-backup")  # dumps on their way, and notes
+METRICS = pathlib.Path("/var/lib/prometheus/node-exporter/django-backup.prom")
 LOCK = pathlib.Path("/run/django-backup.lock")
 MANIFEST = "manifest.json"
 LATEST = "latest"
@@ -133,6 +134,7 @@ def run(settings, projects):
             told[name] = noted(settings, name)
             if told[name].get("problem"):
                 problems.append(f"{name}: {told[name]['problem']}")
+    _measure(settings)
     if problems:
         _alarm(settings, "\n".join(problems))
     return {"failed": problems, "saved": told}
@@ -220,6 +222,21 @@ def save_project(settings, name, tag):
     _write(STATE / f"{name}.sizes", {**_sizes(name), snapshot[:SHORT]: size})
     problem = f"the backup {snapshot[:SHORT]} is incomplete: {unread}" if unread else None
     return {"id": snapshot[:SHORT], "size": size, "problem": problem}
+
+
+def _measure(settings):
+    """Tell Prometheus, where its exporter is on this host, when the last good ones were."""
+    if not METRICS.parent.is_dir():
+        return
+    lines = [f"django_backup_patience_seconds {settings['patience']}"]
+    for name in sorted(settings["projects"]):
+        good = _read(STATE / f"{name}.last").get("good")
+        seconds = int(datetime.datetime.fromisoformat(good).timestamp()) if good else 0
+        lines.append(f'django_backup_good_seconds{{project="{name}"}} {seconds}')
+    new = METRICS.with_suffix(".new")
+    new.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    new.chmod(0o644)
+    new.replace(METRICS)
 
 
 def _alarm(settings, text):
