@@ -47,8 +47,12 @@ def server(site):
 
 
 def pillar(site, monitor):
-    name = site.run(["hostname"]).stdout.strip()
-    words = {"name": name, "address": site.host.address, "monitor": monitor, "checkout": CHECKOUT}
+    words = {
+        "name": site.call("grains.get", "id"),
+        "address": site.host.address,
+        "monitor": monitor,
+        "checkout": CHECKOUT,
+    }
     return PILLAR % words
 
 

@@ -23,6 +23,28 @@ the exporter has its address:
     - require_in:
       - pkg: packages are installed
 
+{%- if django.host.init == 'systemd' %}
+
+the exporter waits for its address:
+  file.managed:
+    - name: /etc/systemd/system/{{ django.exporter.service }}.service.d/django.conf
+    - source: salt://django/monitor/files/etc/systemd/system/prometheus-node-exporter.service.d/django.conf
+    - makedirs: True
+    - user: root
+    - group: root
+    - mode: '0644'
+    - require:
+      - django: the pillar is valid
+    - require_in:
+      - pkg: packages are installed
+  cmd.run:
+    - name: systemctl daemon-reload
+    - onchanges:
+      - file: the exporter waits for its address
+    - require_in:
+      - django: the exporter runs
+{%- endif %}
+
 the exporter runs:
   django.service_running:
     - name: {{ django.exporter.service }}
