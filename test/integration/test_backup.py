@@ -43,7 +43,10 @@ CREATE EVENT TRIGGER stop ON ddl_command_end WHEN TAG IN ('ALTER TABLE')
 LONG_AGO = "2020-01-01T00:00:00+00:00"
 WATCHED = """\
 salt-call --log-level error django.backup guestbook >/root/saved 2>&1 &
-while kill -0 $! 2>/dev/null; do cat /proc/[0-9]*/cmdline 2>/dev/null; done | tr '\\0' ' '
+while kill -0 $! 2>/dev/null; do
+    cat /proc/[0-9]*/cmdline 2>/dev/null
+    sleep 0.02
+done | tr '\\0' ' '
 cat /root/saved
 """
 

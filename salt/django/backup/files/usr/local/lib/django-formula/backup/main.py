@@ -232,7 +232,8 @@ def _measure(settings):
     for name in sorted(settings["projects"]):
         good = _read(STATE / f"{name}.last").get("good")
         seconds = int(datetime.datetime.fromisoformat(good).timestamp()) if good else 0
-        lines.append(f'django_backup_good_seconds{{project="{name}"}} {seconds}')
+        labels = '{project="' + name + '"}'
+        lines.append(f"django_backup_good_seconds{labels} {seconds}")
     new = METRICS.with_suffix(".new")
     new.write_text("\n".join(lines) + "\n", encoding="utf-8")
     new.chmod(0o644)
