@@ -167,7 +167,7 @@ def restart(project, process=None):
                 "meanwhile; django.rollback to another release, or django.release_allow."
             )
         django_operations.keep_release(deployment)
-        django_operations.next_generation(deployment)
+        deployment.next_generation()
         for step in django_operations.EXCHANGE:
             changes.update(step(deployment).changes)
     return changes

@@ -110,6 +110,7 @@ class Deployment:
         self._revision = None
         self._unasked = None  # why the source cannot be asked for its revision
         self._repairs = django_layout.read_json(self.layout.repairs)
+        self._restarts = django_layout.read_json(self.layout.restarts)
         self.planned_venv = None  # in test mode, the one that a run would build or link
         self.database = None  # what the database said last in this run
         self.dismissed = set()  # programs that this run has told to end
@@ -354,9 +355,17 @@ class Deployment:
         """Id (str) of the wanted instance, or None as long as its release is not built."""
         if not self.built:
             return None
-        restarts = django_layout.read_json(self.layout.restarts)
-        named = django_layout.digest({**self._configuration, "restarts": restarts}, self.key)
+        named = django_layout.digest({**self._configuration, "restarts": self._restarts}, self.key)
         return f"{self.release_id}-{named}"
+
+    def next_generation(self):
+        """
+        Let the wanted instance be another one than before, though nothing of it has changed; in
+        test mode for this run only.
+        """
+        self._restarts = {"count": self._restarts.get("count", 0) + 1}
+        if not self.test:
+            django_layout.write_json(self.layout.restarts, self._restarts)
 
     @property
     def likeness(self):

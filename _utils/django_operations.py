@@ -6,7 +6,6 @@ import signal
 import time
 
 import django_host_files
-import django_layout
 import django_process
 import django_programs
 import django_running
@@ -68,13 +67,6 @@ def keep_release(deployment):
             "Nothing was restarted: salt-call state.apply brings what the pillar means, by new "
             "processes."
         )
-
-
-def next_generation(deployment):
-    """Let the wanted instance be another one than before, though nothing of it has changed."""
-    path = deployment.layout.restarts
-    count = django_layout.read_json(path).get("count", 0) + 1
-    django_layout.write_json(path, {"count": count})
 
 
 def programs_of(deployment, process):

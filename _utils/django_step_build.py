@@ -19,6 +19,7 @@ import django_process
 import django_references
 import django_running
 import django_source
+import django_twin
 import django_venv
 from django_deployment import GUNICORN_CONFIG, Outcome, StepError, unless_held
 from django_run import CommandError, build_environment, run
@@ -164,10 +165,18 @@ def _make(deployment):
 
 @unless_held
 def configure(deployment):
-    """The wanted instance's environment and the files on the host are written."""
+    """
+    The wanted instance's environment and the files on the host are written. One that served before
+    and whose programs still finish their work is left to them: another one like it is to serve.
+    """
     instance = deployment.instance
     if instance is None:
         return Outcome({"instance": "of the new release"}, "Its configuration would be written.")
+    if instance != deployment.layout.live_instance() and django_twin.is_needed(
+        deployment, instance
+    ):
+        deployment.next_generation()
+        instance = deployment.instance
     folder = deployment.layout.instance(instance)
     environments = deployment.environments(instance)
     wanted = {

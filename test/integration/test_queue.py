@@ -17,8 +17,8 @@ pytestmark = [
     pytest.mark.proves(
         "workers and schedulers",
         "Celery, beat, Flower, django-rq and its scheduler",
-        "jobs before, over and after a release are done once; the broker's restart loses none; "
-        "from Nginx to Apache and from Supervisord to systemd",
+        "jobs before, over and after a release, and a way back, are done once; the broker's restart "
+        "loses none; from Nginx to Apache and from Supervisord to systemd",
         on=["Debian 12"],
     ),
     pytest.mark.proves(
@@ -365,7 +365,10 @@ def test_nothing_is_left_to_do(server):
 
 
 def test_jobs_that_run_while_a_release_goes_live_finish_in_theirs(server):
-    """Two of Celery's at a time, as there is so much to do; another front door comes with it."""
+    """
+    Two of Celery's at a time, as there is so much to do; another front door comes with it. The way
+    back by the source neither waits for them nor cuts them off.
+    """
     submit(server, "held", waits=True)
     submit(server, "wide", kinds=["celery"], waits=True)
     wait_for(server, "held", ["one|f", "one|f"])
@@ -382,6 +385,12 @@ def test_jobs_that_run_while_a_release_goes_live_finish_in_theirs(server):
 
     submit(server, "after")
     wait_for(server, "after", ["two|t", "two|t"])
+    server.host.write(f"{SOURCE}/shop/version.py", 'VERSION = "one"\n')
+    predicted = server.predict()
+    assert server.apply().changed == predicted.changed
+    assert server.host.get("/").text == "one" and len(beats(server)) == 1
+    submit(server, "back")
+    wait_for(server, "back", ["one|t", "one|t"])
     assert runs(server, "held") == ["one|f", "one|f"]
     gates = "('held-celery'), ('held-rq'), ('wide-celery')"
     server.psql(f"INSERT INTO shop_gate (name) VALUES {gates}", "shop")
@@ -411,15 +420,15 @@ def test_systemd_takes_over_workers_and_schedulers(server):
     predicted = server.predict()
     outcome = server.apply()
     assert outcome.changed == predicted.changed and "shop: processes run" in outcome.changed
-    wait_for(server, "kept%", ["two|t"] * 6)
+    wait_for(server, "kept%", ["one|t"] * 6)
     submit(server, "late")
-    wait_for(server, "late", ["two|t", "two|t"])
-    assert flower(server).status_code == 200, "that of the new release, behind Apache"
+    wait_for(server, "late", ["one|t", "one|t"])
+    assert flower(server).status_code == 200, "behind Apache, too"
     units = server.run("systemctl list-units --plain --no-legend --state=running 'shop.*'").stdout
     names = {line.split(".")[1] for line in units.splitlines()}
     assert names == {"web", "jobs", "clock", "quick", "later", "monitor"}
     assert len(beats(server)) == 1
-    for name in ("first", "held", "after"):
+    for name in ("first", "held", "after", "back"):
         assert len(runs(server, name)) == 2, "none was done twice"
     for name in ("shell", "posted", "due", "wide"):
         assert len(runs(server, name)) == 1

@@ -4,6 +4,8 @@ import json
 
 import django_twin
 import pytest
+from django_deployment import Deployment
+from django_step_build import configure
 
 OLD = "4f2a9c1e7d20-a358dfcfaa31"
 
@@ -62,3 +64,31 @@ def test_twin_has_all_of_it_by_its_own_name(served):
     assert (record["facts"], record["likeness"]) == ({"migrations": []}, "l")
     assert served.layout.instance_record(OLD)["served"], "the other one is as it was"
     assert django_twin.make(served, OLD) != twin
+
+
+@pytest.mark.needs_root
+def test_instance_that_is_put_back_by_the_source_is_left_to_its_programs(deployment):
+    """Another one like it serves while they finish their work."""
+    configure(deployment)
+    old, likeness = deployment.instance, deployment.likeness
+    deployment.manager.programs = lambda: program(leaving=True, pid=7, instance=old)
+    deployment.layout.live.symlink_to(f"instances/{OLD}")
+    deployment.test = True
+    predicted = configure(deployment).changes["instance"]
+    assert predicted not in (None, old) and not deployment.layout.restarts.exists()
+    run = Deployment(
+        deployment.project, deployment.host, deployment.secrets, deployment.manager, str
+    )
+    assert configure(run).changes["instance"] == predicted == run.instance
+    assert deployment.layout.instance_record(predicted)["likeness"] == likeness
+    assert configure(run).changes == {}, "it has nothing that is still at work"
+
+
+@pytest.mark.needs_root
+def test_instance_that_serves_keeps_its_name(deployment):
+    """Whatever an operator has told of its programs to end."""
+    configure(deployment)
+    serving = deployment.instance
+    deployment.manager.programs = lambda: program(leaving=True, pid=7, instance=serving)
+    deployment.layout.live.symlink_to(f"instances/{serving}")
+    assert configure(deployment).changes == {} and deployment.instance == serving

@@ -104,7 +104,7 @@ def test_a_restart_is_nothing_to_go_back_to(deployment):
 def test_a_restart_is_another_instance_of_the_same_likeness(deployment):
     configure(deployment)
     before, likeness = deployment.instance, deployment.likeness
-    django_operations.next_generation(deployment)
+    deployment.next_generation()
     assert deployment.instance != before
     assert deployment.likeness == likeness
     assert deployment.layout.instance_record(before)["likeness"] == likeness
