@@ -17,7 +17,7 @@ pytestmark = [
     pytest.mark.proves(
         "workers and schedulers",
         "Celery, beat, Flower, django-rq and its scheduler",
-        "jobs before, over and after a release, and a way back, are done once; the broker's restart "
+        "jobs before, over and after a release and a way back are done once; the broker's restart "
         "loses none; from Nginx to Apache and from Supervisord to systemd",
         on=["Debian 12"],
     ),
