@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.proves(
         "application server",
         "ASGI under Gunicorn and uvicorn",
-        "five releases and a rollback under load drop no request; open websockets end in their "
+        "five releases and two ways back under load drop no request; open websockets end in their "
         "old release",
         on=["Debian 12"],
     ),
@@ -77,6 +77,12 @@ class Talk(threading.Thread):
         self.done = threading.Event()
         self.start()
 
+    def finish_after(self, moment):
+        """Be done once there was an answer after a moment, or the websocket was closed."""
+        wait_for(lambda: not self.is_alive() or self.last > moment)
+        self.done.set()
+        self.join(60)
+
     def run(self):
         """Talk."""
         end = time.monotonic() + 300
@@ -126,7 +132,7 @@ def server():
 
 @pytest.fixture(scope="module")
 def seen(server, tmp_path_factory):
-    """What visitors saw of five releases and a rollback, and what became of a websocket."""
+    """What visitors saw of releases and two ways back, and what became of websockets."""
     found = {"new": []}
     with Crowd(server, tmp_path_factory.mktemp("load"), REQUESTS, leisure=10) as crowd:
         deployed = [server.live()[0]]
@@ -141,16 +147,20 @@ def seen(server, tmp_path_factory):
             deployed.append(server.live()[0])
             found["new"].append(ask(server))
         talk.join(GRACEFUL + 60)
-        other = Talk(server.host.address)
+        talks = {deployed[-1]: Talk(server.host.address)}
         change(server, INDEX, f"Release {RELEASES}.", "Release 6.")
         server.apply()
+        sixth = server.live()[0]
+        talks[sixth] = Talk(server.host.address)
+        change(server, INDEX, "Release 6.", f"Release {RELEASES}.")
+        server.apply()
+        found["back"] = [ask(server)]
         server.call("django.rollback", "guestbook")
+        found["back"].append(ask(server))
         found["returned"] = time.monotonic()
-        found["back"] = ask(server)
-        wait_for(lambda: not other.is_alive() or other.last > found["returned"])
-        other.done.set()
-        other.join(60)
-    return {**found, "crowd": crowd, "deployed": deployed, "talk": talk, "other": other}
+        for other in talks.values():
+            other.finish_after(found["returned"])
+    return {**found, "crowd": crowd, "deployed": deployed, "talk": talk, "talks": talks}
 
 
 def test_no_request_is_dropped(seen):
@@ -173,7 +183,7 @@ def test_it_is_closed_with_a_code_then(seen):
 
 def test_a_new_websocket_reaches_the_new_release(seen):
     assert seen["new"] == [f"{release} hello" for release in seen["deployed"][1:]]
-    assert seen["back"] == f"{seen['deployed'][-1]} hello", "after a rollback, too"
+    assert seen["back"] == [f"{release} hello" for release in seen["talks"]], "on a way back, too"
 
 
 def test_strangers_are_refused(server):
@@ -181,12 +191,12 @@ def test_strangers_are_refused(server):
         Websocket(server.host.address, "/static/")
 
 
-def test_a_rollback_cuts_no_websocket_that_is_still_open(seen):
-    """Not even one in the release that is gone back to: a twin of it serves beside."""
-    other = seen["other"]
-    assert (other.problem, set(other.answers)) == (None, {f"{seen['deployed'][-1]} hello"})
-    # On a machine that is busy, its time may have been up: then it was closed, and not cut off.
-    assert other.last > seen["returned"] or other.websocket.closed == 1012
+def test_a_way_back_cuts_no_websocket_that_is_still_open(seen):
+    """Not even one in the release that is gone back to: another one like it serves beside."""
+    for release, talk in seen["talks"].items():
+        assert (talk.problem, set(talk.answers)) == (None, {f"{release} hello"})
+        # On a machine that is busy, its time may have been up: then it was closed, and not cut off.
+        assert talk.last > seen["returned"] or talk.websocket.closed == 1012
 
 
 def test_nothing_is_left_to_do(server, seen):
