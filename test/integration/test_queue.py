@@ -88,7 +88,8 @@ INSTALLED_APPS = ["django.contrib.contenttypes", "django_rq", "shop"]
 DATABASES = {"default": dj_database_url.config(), "archive": dj_database_url.config("ARCHIVE_URL")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
-RQ_QUEUES = {name: {"URL": os.environ["RQ_REDIS_URL"]} for name in ("high", "default")}
+RQ = {"URL": os.environ["RQ_REDIS_URL"], "DEFAULT_TIMEOUT": 600}
+RQ_QUEUES = {"high": RQ, "default": RQ}
 """,
     "shop/wsgi.py": """\
 from django.core.wsgi import get_wsgi_application
@@ -119,7 +120,7 @@ from .version import VERSION
 
 def run(name, waits):
     found = Run.objects.create(name=name, version=VERSION)
-    end = time.monotonic() + 150
+    end = time.monotonic() + 500
     while waits and time.monotonic() < end and not Gate.objects.filter(name=name).exists():
         time.sleep(0.1)
     found.is_done = True
