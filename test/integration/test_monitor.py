@@ -42,7 +42,7 @@ def server(site):
     # Cron is started as predicted, by its own package.
     expected = [each for each in predicted.changed if each != "backups are made"]
     assert done.changed == expected, f"{predicted.told()}\n\n{done.told()}"
-    site.assert_settled()
+    assert site.apply().changed == []
     return site
 
 

@@ -4,9 +4,11 @@ import contextlib
 import importlib.util
 import json
 import os
+import pathlib
 import pwd
 import sqlite3
 import subprocess
+import types
 
 import pytest
 from pillars import ROOT
@@ -288,6 +290,45 @@ def test_a_file_system_without_the_call_renames(command, tmp_path, monkeypatch):
     live.rmdir()  # as a restore leaves it that was killed between the two
     command.folders.beside(live)
     assert (live / "new.txt").exists()
+
+
+def test_owners_are_those_of_this_host(command, tmp_path, monkeypatch):
+    fetched, live = tmp_path / "fetched", tmp_path / "live"
+    (fetched / "deep").mkdir(parents=True)
+    live.mkdir()
+    for name in ("deep/a.txt", "moved.txt"):
+        (fetched / name).write_text("a")
+    (fetched / "link").symlink_to("/etc")
+    saved = {live: (996, 33), fetched / "moved.txt": (900, 901)}  # that one never was in the folder
+    given = {}
+
+    def lstat(path):
+        uid, gid = saved.get(pathlib.Path(path), (900, 33))
+        mode = os.stat(path, follow_symlinks=False).st_mode
+        return types.SimpleNamespace(st_mode=mode, st_uid=uid, st_gid=gid)
+
+    def lchown(path, *owner):
+        given[str(pathlib.Path(path).relative_to(fetched))] = owner
+
+    monkeypatch.setattr(command.folders.os, "lstat", lstat)
+    monkeypatch.setattr(command.folders.os, "lchown", lchown)
+    command.folders.own(fetched, live, ((900, 901), (996, 995)))
+    assert given.pop("moved.txt") == (996, 995)
+    assert given == dict.fromkeys((".", "deep", "deep/a.txt", "link"), (996, 33))
+
+
+@pytest.mark.parametrize("place", ["live", "there"])
+def test_a_file_in_use_is_not_looked_for_behind_a_link(command, tmp_path, place):
+    live, room = tmp_path / "live", tmp_path / "room"
+    for folder in (live / "deep", room / "there/deep", tmp_path / "elsewhere"):
+        folder.mkdir(parents=True)
+    folder = live if place == "live" else room / "there"
+    (folder / "deep").rmdir()
+    (folder / "deep").symlink_to(tmp_path / "elsewhere")
+    (live / "deep/used").write_text("used")
+    with pytest.raises(command.folders.FolderError, match="by a link"):
+        command.folders.exchange(room / "there", live, room, [str(live / "deep/used")])
+    assert (live / "deep/used").exists()
 
 
 @pytest.mark.parametrize("kind", ["missing", "link"])

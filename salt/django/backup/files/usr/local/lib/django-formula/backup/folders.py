@@ -34,7 +34,7 @@ def beside(path):
     return folder
 
 
-def exchange(fetched, path, room, live=()):
+def exchange(fetched, path, room, live=(), owners=None):
     """
     Put a folder that was brought back in the place of ``path``; its files get the owners that they
     have here.
@@ -43,16 +43,22 @@ def exchange(fetched, path, room, live=()):
         What :func:`beside` returned; the old folder is in it then.
     live
         Paths of files that are in use and stay the same files: databases are loaded instead.
+    owners
+        Numbers of the project's user and group where it was saved, and those here: a pair of pairs.
     """
     path, fetched = pathlib.Path(path), pathlib.Path(fetched)
     if not fetched.is_dir() or fetched.is_symlink():
         raise FolderError(f"the backup has no folder {path.name}")
     if not path.is_dir() or path.is_symlink():
         raise FolderError(f"{path} is no folder: apply this host's state first")
-    own(fetched, path)
+    own(fetched, path, owners)
     for name in [pathlib.Path(each) for each in live]:
         if name.is_relative_to(path) and os.path.lexists(name):
-            same = fetched / name.relative_to(path)
+            inside = name.relative_to(path)
+            for folder in (path, fetched):
+                if (folder / inside).parent.resolve() != folder.resolve() / inside.parent:
+                    raise FolderError(f"{(folder / inside).parent} is reached by a link")
+            same = fetched / inside
             same.unlink(missing_ok=True)
             os.link(name, same, follow_symlinks=False)
     if not _swap(fetched, path):
@@ -72,15 +78,18 @@ def _swap(one, other):
     raise FolderError(f"{other}: {os.strerror(number)}")
 
 
-def own(fetched, path):
+def own(fetched, path, owners=None):
     """
     Let a tree that was brought back belong to whom ``path`` belongs to: on another server the
-    project's user may have another number.
+    project's user may have another number, and its group.
     """
     saved, here = os.lstat(fetched), os.lstat(path)
     users, groups = {saved.st_uid: here.st_uid}, {saved.st_gid: here.st_gid}
+    if owners:
+        (uid, gid), (own_uid, own_gid) = owners
+        users, groups = {uid: own_uid, **users}, {gid: own_gid, **groups}
     os.chmod(fetched, stat.S_IMODE(here.st_mode))
-    if users == {here.st_uid: here.st_uid} and groups == {here.st_gid: here.st_gid}:
+    if all(old == new for old, new in (*users.items(), *groups.items())):
         return
     for folder, names, files in os.walk(fetched):
         for each in [folder, *(os.path.join(folder, name) for name in (*names, *files))]:

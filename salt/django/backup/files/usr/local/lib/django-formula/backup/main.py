@@ -15,6 +15,7 @@ import fcntl
 import json
 import os
 import pathlib
+import pwd
 import shutil
 import subprocess
 import sys
@@ -210,6 +211,7 @@ def save_project(settings, name, tag):
             databases.dump(database, room / files[alias], own["user"])
         engines = {alias: database["engine"] for alias, database in own["databases"].items()}
         manifest = {"databases": files, "engines": engines, "folders": own["folders"]}
+        manifest["owner"] = _numbers(own["user"])
         _write(room / MANIFEST, manifest)
         paths = [str(room), *own["folders"].values()]
         paths += [own["secrets"]] if os.path.exists(own["secrets"]) else []
@@ -346,7 +348,9 @@ def _replace(settings, kept, project, found, only, save):
             _load(kept, project, own, alias, dumped, before.get("id"), room)
         for name, path in moves.items():
             fetched = _below(rooms[name], manifest["folders"][name])
-            folders.exchange(fetched, path, rooms[name], _live_files(own))
+            owners = (manifest["owner"], _numbers(own["user"]))
+            known = owners if all(owners) else None
+            folders.exchange(fetched, path, rooms[name], _live_files(own), known)
         secrets = _restore_secrets(own, room / "fetched", found) if loads else []
     finally:
         for each in (room, *rooms.values()):
@@ -387,6 +391,15 @@ def _loads(own, manifest):
 def _moves(own, manifest):
     """Folders by name that both the project and the backup have."""
     return {name: path for name, path in own["folders"].items() if name in manifest["folders"]}
+
+
+def _numbers(user):
+    """Numbers of a user and its group (list of int), or None on a host that has no such user."""
+    try:
+        found = pwd.getpwnam(user)
+    except KeyError:
+        return None
+    return [found.pw_uid, found.pw_gid]
 
 
 def _live_files(own):
