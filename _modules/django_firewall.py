@@ -20,6 +20,7 @@ NFT = "/usr/sbin/nft"
 LIST = ["-j", "list", "table", "inet", django_firewall.TABLE]
 # What the kernel would make of the rules, seen in a network of its own that nothing is in.
 TRY = f"{NFT} -f - && exec {NFT} {' '.join(LIST)}"
+MASTER_KEY = "master/master.pem"
 TIMEOUT = 60
 MODE = 0o600
 _ENVIRONMENT = {"PATH": BASE_PATH, "LANG": "C.UTF-8"}
@@ -55,7 +56,8 @@ def apply_firewall(test=False):
 
 def _apply(config, test):
     listening = [found[:3] for found in _sockets("listening")]
-    rules = django_firewall.with_salt(config, listening)
+    key = pathlib.Path(__opts__["pki_dir"]).parent / MASTER_KEY
+    rules = django_firewall.with_salt(config, listening, key.exists())
     wanted = django_firewall.script(rules)
     path = pathlib.Path(django_firewall.RULES)
     changes = _changes(path, wanted, test)
@@ -67,7 +69,8 @@ def _apply(config, test):
         for program, _, port, peer in _sockets("established")
         if port in accepted
     ]
-    told = django_firewall.locked_out(rules, listening, connected)
+    own = [*__grains__.get("ipv4", []), *__grains__.get("ipv6", [])]
+    told = django_firewall.locked_out(rules, listening, connected, own)
     if told:
         text = "; ".join(told)
         advice = "see django:firewall:ssh and django:firewall:allow"
@@ -110,4 +113,13 @@ def _listed(argv, stdin=""):
 
 def _sockets(state):
     argv = ["ss", "-Htnp", "state", state]
-    return django_firewall.sockets(run(argv, env=_ENVIRONMENT, timeout=TIMEOUT).stdout)
+    found = run(argv, env=_ENVIRONMENT, timeout=TIMEOUT).stdout
+    return django_firewall.sockets(found, _arguments)
+
+
+def _arguments(pid):
+    """The command line of a process, empty if it has ended."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

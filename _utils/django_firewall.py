@@ -1,6 +1,7 @@
 """The firewall of a host: what its roles let in, as rules and as a script of nftables."""
 
 import ipaddress
+import re
 
 import django_backup
 import django_monitor
@@ -10,7 +11,10 @@ SERVICE = "django-firewall"
 RULES = "/etc/django-formula/firewall.nft"
 SALT_PORTS = [4505, 4506]
 VRRP = "112"  # the protocol's number: its name is not known on a host without /etc/protocols
-GUARDED = {"sshd": "SSH", "salt-master": "Salt"}  # who must not be locked out, by program
+MASTER = "salt-master"
+GUARDED = ("sshd", MASTER)  # programs of those who must not be locked out
+OWNER = re.compile(r'\(\("(.*?)",pid=(\d+)')
+WORDS = 3  # of a command line, among which a program's name is: the interpreter's and its options
 HEAD = f"""\
 #!/usr/sbin/nft -f
 # Written by django-formula; the next run replaces changes.
@@ -98,16 +102,23 @@ def _rule(title, ports, networks, protocol="tcp"):
     return {"for": title, "protocol": protocol, "ports": sorted(ports), "from": list(networks)}
 
 
-def with_salt(configuration, listening):
+def with_salt(configuration, listening, is_master):
     """
-    The rules (list) with those for minions, where a master of Salt runs on this host.
+    The rules (list) with those for minions, where this host is a master of Salt.
 
     listening
         Who listens: list of ``(program, address, port)``.
+    is_master
+        Whether the host has a master's key: one that is stopped for the moment is a master, too.
     """
-    rules = configuration["rules"]
-    if any(program == "salt-master" for program, _, _ in listening) and configuration["members"]:
-        return [*rules, _rule("Salt", SALT_PORTS, configuration["members"])]
+    rules, members = configuration["rules"], configuration["members"]
+    ports = {
+        port
+        for program, address, port in listening
+        if program == MASTER and not _address(address).is_loopback
+    }
+    if members and (ports or is_master):
+        return [*rules, _rule("Salt", ports.union(SALT_PORTS), members)]
     return rules
 
 
@@ -149,7 +160,7 @@ def _short(item):
     return str(item.network_address if single else item)
 
 
-def locked_out(rules, listening, connected):
+def locked_out(rules, listening, connected, own=()):
     """
     Whom these rules would lock out, as messages (list of str): programs that must be reached at
     ports which no rule opens, and those who are connected to one and could not come again.
@@ -158,7 +169,10 @@ def locked_out(rules, listening, connected):
         List of ``(program, address, port)``.
     connected
         List of ``(program, port, peer's address)``, those that this host accepted.
+    own
+        Addresses (list of str) of this host, which reaches itself always.
     """
+    connected = [each for each in connected if _address(each[2]) not in set(map(_address, own))]
     told = []
     for program, address, port in sorted(set(listening)):
         if program not in GUARDED or _address(address).is_loopback:
@@ -193,18 +207,25 @@ def _address(text):
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def sockets(text):
+def sockets(text, arguments):
     """
     What ``ss -Htnp state …`` says: list of ``(program, local address, local port, peer's
     address)``. Sockets of the kernel, which no program has, are left out.
+
+    arguments
+        Function: the command line (str) of a process by its id (int). Salt's programs are Python,
+        and give their processes titles, so that ss cannot know which they are.
     """
     found = []
     for line in text.splitlines():
         fields = line.split(None, 4)
-        if len(fields) == 5 and '(("' in fields[4]:
-            program = fields[4].partition('(("')[2].partition('"')[0]
+        owner = OWNER.search(fields[4]) if len(fields) == 5 else None
+        if owner:
+            words = re.split(r"[\0 ]", arguments(int(owner[2])))[:WORDS]
+            is_master = any(word.rpartition("/")[2] == MASTER for word in words)
             address, _, port = fields[2].rpartition(":")
-            found.append((program, address, int(port), fields[3].rpartition(":")[0]))
+            peer = fields[3].rpartition(":")[0]
+            found.append((MASTER if is_master else owner[1], address, int(port), peer))
     return found
 
 

@@ -13,6 +13,7 @@ TOOLS = {
     "mmdebstrap": "mmdebstrap",
     "ip": "iproute2",
     "nft": "nftables",
+    "nmap": "nmap",  # to look at hosts from outside
     "nsenter": "util-linux",
 }
 

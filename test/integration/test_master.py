@@ -4,7 +4,6 @@ all, and tells each what its roles need. One gets to know it by fingerprints, of
 wrong; the other one's key and the master's are exchanged by other ways.
 """
 
-import json
 import re
 
 import pytest
@@ -13,6 +12,7 @@ from test.hosts import boot
 
 from .guestbook import INDEX, no_failed_request
 from .machines import ensure
+from .master import PKI, Master, told
 from .server import CHECKOUT, ROOT, Server, documented, put_checkout, wait_for
 
 pytestmark = [
@@ -32,8 +32,6 @@ pytestmark = [
 
 SOURCE, PILLAR = "/srv/src/guestbook", "/srv/pillar"
 MASTER, DATA, WEB = "int-master", "int-mdata", "int-mweb"
-PKI = "/etc/salt/pki"
-FINGERPRINT = re.compile(r"its fingerprint +((?:[0-9a-f]{2}:){31}[0-9a-f]{2})\n")
 WRONG = ":".join(["0f"] * 32)
 SECRETS = {
     "database": "the-database-s-password",
@@ -52,44 +50,6 @@ FILES = {
 }
 
 
-class Master(Server):
-    """The master, and what its minions answer."""
-
-    def salt(self, target, *words, check=True, patience=300):
-        """The answers (dict by server) to a function of a module, each within so many seconds."""
-        argv = [
-            "salt",
-            "--timeout",
-            str(patience),
-            "--out",
-            "json",
-            "--static",
-            target,
-            *words,
-        ]
-        done = self.run(argv, check=False, timeout=400)
-        try:
-            answers = json.loads(done.stdout)
-        except ValueError:
-            raise AssertionError(f"{words}: {done.stdout}{done.stderr}") from None
-        assert not check or done.returncode == 0, answers
-        return answers
-
-    def apply(self, *words):
-        """What ``state.apply`` changed and what failed (dict by server of two lists of IDs)."""
-        found = {}
-        for name, results in self.salt("*", "state.apply", *words, check=False).items():
-            assert isinstance(results, dict), f"{name}: {results}"
-            found[name] = tuple(
-                [result["__id__"] for result in results.values() if fits(result)]
-                for fits in (
-                    lambda result: result["result"] is None or result["changes"],
-                    lambda result: result["result"] is False,
-                )
-            )
-        return found
-
-
 def write_pillar(master, hosts):
     """The pillar of all, by the example's top file."""
     roles = {DATA: "[database, cache]", WEB: "[app, web, worker]"}
@@ -105,25 +65,6 @@ def write_pillar(master, hosts):
         master.write(f"{PILLAR}/{name}", text % values[name] if name in values else text)
     top = (ROOT / "examples/environments/common/top.sls").read_text()
     master.write(f"{PILLAR}/top.sls", top)
-
-
-def told(text):
-    """The fingerprint that ``./bootstrap`` prints."""
-    return FINGERPRINT.search(text)[1]
-
-
-def order(master, *words, status=0):
-    """What ``salt-run`` says, in words whatever it is."""
-    done = master.run(["salt-run", *words], check=False)
-    assert done.returncode == status, done.stdout + done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
-    return done.stdout.strip()
-
-
-def keys(master, state):
-    """The servers of which the master has a key that is ``accepted`` or ``unaccepted``."""
-    argv = ["salt-key", "--list", state, "--out", "json"]
-    return sum(json.loads(master.run(argv).stdout).values(), [])
 
 
 def is_running(server):
@@ -164,10 +105,8 @@ def master(servers):
     made = servers[MASTER]
     predicted = made.bootstrap("--master", PILLAR, "--test").stdout
     assert "salt-master is started" in predicted and not made.host.exists("/etc/salt/master.d")
-    said = made.bootstrap("--master", PILLAR).stdout
+    said = made.become(PILLAR)
     assert f"NAME is the server's in django:hosts ({DATA}, {WEB})." in said
-    made.words = re.search(r"sudo ./bootstrap (--minion .*) NAME\n", said)[1].split()
-    assert made.words[1:] == [made.host.address, "--master-fingerprint", told(said), "--id"]
     return made
 
 
@@ -185,7 +124,7 @@ def fleet(master, servers):
     everyone = {DATA: True, WEB: True}
     wait_for(lambda: master.salt("*", "test.ping", check=False, patience=5) == everyone, 120)
     nothing = f"{DATA} is accepted already: nothing to do"
-    assert order(master, "django.accept", DATA, fingerprint) == nothing
+    assert master.obeyed("django.accept", DATA, fingerprint).strip() == nothing
     master.data, master.web = data, web
     return master
 
@@ -202,11 +141,11 @@ def test_keys_of_other_fingerprints_are_refused_on_both_sides(master, servers):
     words[3] = WRONG
     fingerprint = told(data.bootstrap(*words).stdout)
     assert fingerprint == data.call("--local", "key.finger")
-    wait_for(lambda: keys(master, "unaccepted") == [DATA], 60)
-    refused = order(master, "django.accept", DATA, WRONG, status=1)
+    wait_for(lambda: master.keys("unaccepted") == [DATA], 60)
+    refused = master.refused("django.accept", DATA, WRONG)
     assert refused.startswith(f"the key of {DATA} that waits here has another fingerprint")
-    assert fingerprint in refused and keys(master, "accepted") == []
-    late = order(master, "django.accept", DATA, fingerprint, "wait=15", status=1)
+    assert fingerprint in refused and master.keys("accepted") == []
+    late = master.refused("django.accept", DATA, fingerprint, "wait=15")
     assert late.startswith(f"{DATA} is accepted, but did not come within 15 seconds.")
     wait_for(lambda: not is_running(data), 60)
     again = data.bootstrap(*words, check=False)

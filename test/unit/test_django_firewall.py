@@ -110,12 +110,24 @@ def test_script_names_each_family_and_joins_networks():
     assert "policy drop" in found
 
 
-def test_minions_reach_a_master_that_runs_here():
+@pytest.mark.parametrize(
+    ("listening", "is_master", "ports"),
+    [
+        ([("sshd", "*", 22)], False, None),
+        ([("salt-master", "127.0.0.1", 4510)], False, None),
+        ([("salt-master", "0.0.0.0", 4505), ("sshd", "*", 22)], False, [4505, 4506]),
+        ([("salt-master", "0.0.0.0", 4605)], True, [4505, 4506, 4605]),
+        ([("sshd", "*", 22)], True, [4505, 4506]),
+    ],
+    ids=["none", "inside", "running", "own-port", "stopped"],
+)
+def test_minions_reach_a_master(listening, is_master, ports):
     configuration = {"rules": [rule([22])], "members": ["10.0.0.11"]}
-    there = [("salt-master", "0.0.0.0", 4505), ("sshd", "0.0.0.0", 22)]
-    assert django_firewall.with_salt(configuration, [("sshd", "*", 22)]) == [rule([22])]
-    (_, added) = django_firewall.with_salt(configuration, there)
-    assert (added["ports"], added["from"]) == ([4505, 4506], ["10.0.0.11"])
+    first, *added = django_firewall.with_salt(configuration, listening, is_master)
+    assert first == rule([22])
+    assert [(each["ports"], each["from"]) for each in added] == (
+        [(ports, ["10.0.0.11"])] if ports else []
+    )
 
 
 def test_nobody_is_locked_out():
@@ -127,9 +139,11 @@ def test_nobody_is_locked_out():
         ("sshd", 22, "203.0.113.9"),
         ("salt-master", 4505, "10.0.0.11"),
         ("salt-master", 4505, "10.0.0.99"),
+        ("salt-master", 4505, "[::ffff:10.0.0.5]"),
         ("nginx", 80, "203.0.113.9"),
     ]
-    assert django_firewall.locked_out(rules, listening, connected) == [
+    own = ["127.0.0.1", "10.0.0.5", "fe80::1"]
+    assert django_firewall.locked_out(rules, listening, connected, own) == [
         "sshd listens at port 2222, which no rule opens",
         "10.0.0.99 is connected to salt-master (port 4505) and could not come again",
         "203.0.113.9 is connected to sshd (port 22) and could not come again",
@@ -137,17 +151,27 @@ def test_nobody_is_locked_out():
 
 
 def test_sockets_of_ss():
+    """Salt's processes have titles, of which the kernel keeps the beginning as their name."""
     text = (
         '0 128 0.0.0.0:22 0.0.0.0:* users:(("sshd",pid=7,fd=3))\n'
         '0 128 [::]:22 [::]:* users:(("sshd",pid=7,fd=4))\n'
-        '0 0 10.0.0.5%eth0:4505 10.0.0.11:51000 users:(("salt-master",pid=9,fd=3),'
+        '0 0 10.0.0.5%eth0:4505 10.0.0.11:51000 users:(("/opt/django-for",pid=9,fd=3),'
         '("x",pid=1,fd=1))\n'
+        '0 0 0.0.0.0:4506 0.0.0.0:* users:(("salt-master",pid=10,fd=3))\n'
+        '0 0 0.0.0.0:80 0.0.0.0:* users:(("nginx",pid=11,fd=3))\n'
         "0 0 127.0.0.1:55008 127.0.0.1:42323\n"
     )
-    assert django_firewall.sockets(text) == [
+    arguments = {
+        9: "/opt/salt/bin/python /opt/salt/bin/salt-master RequestServer MWorkerQueue",
+        10: "/usr/bin/python3\0-s\0/usr/bin/salt-master\0--daemon",
+        11: "nginx: worker process of /srv/salt-master",
+    }
+    assert django_firewall.sockets(text, lambda pid: arguments.get(pid, "")) == [
         ("sshd", "0.0.0.0", 22, "0.0.0.0"),
         ("sshd", "[::]", 22, "[::]"),
         ("salt-master", "10.0.0.5%eth0", 4505, "10.0.0.11"),
+        ("salt-master", "0.0.0.0", 4506, "0.0.0.0"),
+        ("nginx", "0.0.0.0", 80, "0.0.0.0"),
     ]
 
 
