@@ -15,6 +15,8 @@ MASTER = "salt-master"
 GUARDED = ("sshd", MASTER)  # programs of those who must not be locked out
 OWNER = re.compile(r'\(\("(.*?)",pid=(\d+)')
 WORDS = 3  # of a command line, among which a program's name is: the interpreter's and its options
+# The kernel follows connections from the first rule that asks for their state, so what is open then
+# is new to it: a minion waits for its master, a worker for its queue. None begins without a SYN.
 HEAD = f"""\
 #!/usr/sbin/nft -f
 # Written by django-formula; the next run replaces changes.
@@ -26,6 +28,7 @@ table inet {TABLE} {{
 \t\ttype filter hook input priority filter; policy drop;
 \t\tct state established,related accept
 \t\tct state invalid drop
+\t\tct state new tcp flags ack / syn,ack accept comment "TCP that began before the rules"
 \t\tiif "lo" accept
 \t\tmeta l4proto {{ icmp, ipv6-icmp }} accept
 \t\tip6 saddr fe80::/10 udp sport 547 udp dport 546 accept comment "DHCPv6"

@@ -109,6 +109,10 @@ def minion(address, fingerprint, minion_id, systemd):
         "master": address,
         "hash_type": django_keys.HASH,
         **SIGNING,
+        # One that was cut off from its master notices within a minute; by default it takes five.
+        "tcp_keepalive_idle": 30,
+        "tcp_keepalive_cnt": 3,
+        "tcp_keepalive_intvl": 10,
         **registration.tuning(systemd),
         **registration.OUTPUT,
     }

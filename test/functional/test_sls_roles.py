@@ -85,6 +85,16 @@ def test_a_monitor_and_those_that_answer_it(minion_opts):
     assert before < other.ids().index("packages are installed")
 
 
+def test_a_host_without_roles_has_the_firewall_alone(minion_opts):
+    pillar = balanced()
+    pillar["firewall"] = {}
+    pillar["hosts"]["host0"] = {"address": "10.0.0.10", "roles": []}
+    rendering = Rendering(minion_opts, grains(id="host0"), {"django": pillar})
+    assert not rendering.errors
+    found = {chunk["__sls__"] for chunk in rendering.low}
+    assert found == {"django.valid", "django.host", "django.host.firewall", "django.app.departed"}
+
+
 def balanced():
     """The pillar of a balancer and two web hosts."""
     password = {"password": "x" * 20}

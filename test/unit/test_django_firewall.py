@@ -108,6 +108,7 @@ def test_script_names_each_family_and_joins_networks():
     assert "ip6 saddr fd00::1 tcp dport 5432 accept" in found
     assert "ip saddr 10.0.0.0/8 udp dport 53 accept" in found
     assert "policy drop" in found
+    assert "ct state new tcp flags ack / syn,ack accept" in found, "what was open before stays so"
 
 
 @pytest.mark.parametrize(
