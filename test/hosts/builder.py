@@ -1,6 +1,7 @@
 """The machine that the hosts run on: its tools, and commands run on it."""
 
 import os
+import pathlib
 import shutil
 import subprocess
 import time
@@ -16,6 +17,10 @@ TOOLS = {
     "nmap": "nmap",  # to look at hosts from outside
     "nsenter": "util-linux",
 }
+
+# Each host's systemd takes some of these, of which the kernel has 128 for root by default.
+INOTIFY = pathlib.Path("/proc/sys/fs/inotify/max_user_instances")
+INOTIFY_INSTANCES = 1024
 
 
 class HostError(Exception):
@@ -46,10 +51,12 @@ def missing_packages(tools: dict[str, str] = TOOLS) -> Sequence[str]:
 
 
 def prepare() -> None:
-    """Install what the harness needs. Raises HostError when not run by root."""
+    """Make room for hosts and install what they need. Raises HostError when not run by root."""
     if os.geteuid():
         raise HostError("test hosts need root: namespaces, mounts and a network bridge")
     with store.lock("builder"):  # images are made side by side, apt works for one at a time
+        if int(INOTIFY.read_text()) < INOTIFY_INSTANCES:
+            INOTIFY.write_text(str(INOTIFY_INSTANCES))
         install_missing()
 
 
