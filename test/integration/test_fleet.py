@@ -52,7 +52,7 @@ ROLES = {
     REPLICA: "[replica]",
 }
 PILLAR_FOLDER = "/srv/pillar"
-GIT_PORT, SALT_PORTS = 9418, {4505, 4506}
+STYLE = re.compile(r"/[^\"]*/guestbook\.\w+\.css")
 REQUESTS, LEISURE = 500, 4
 PILLAR = """\
 django:
@@ -155,7 +155,7 @@ class Door:
         self.address = address
 
 
-def commit(fleet, tag, *words):
+def commit(fleet, tag):
     """A commit of the source, under a tag."""
     git = f"git -C {SOURCE} -c user.name=a -c user.email=a@b"
     fleet.run(f"{git} add . && {git} commit -qm {tag} && {git} tag {tag}")
@@ -180,7 +180,7 @@ def develop(fleet):
         text = MIGRATION % (before, tag, seconds)
         fleet.host.write(f"{SOURCE}/guestbook/migrations/{name}.py", text)
         commit(fleet, tag)
-    change(fleet, INDEX, "<h1>Second: ", "<h1>Sixth: ")
+    fleet.run(f"echo '/* sixth */' >>{SOURCE}/guestbook/static/guestbook/guestbook.css")
     commit(fleet, "v6")
     fleet.run("setsid git daemon --base-path=/srv/src --export-all --reuseaddr --detach")
 
@@ -382,6 +382,10 @@ def test_server_that_is_cut_off_in_a_deploy_converges(fleet, tmp_path):
     said = fleet.host.read("/tmp/out")
     assert fleet.host.read("/tmp/status") == "1\n" and f"{SECOND}: " in said, said
     assert fleet.hosts_that_answer() <= {FIRST, THIRD, NEW}
+    styles = {STYLE.search(fleet.ask("/").text)[0] for _ in range(16)}
+    assert len(styles) == 2, "pages of both releases are shown"
+    for style in styles:
+        assert {fleet.ask(style).status_code for _ in range(16)} == {200}, "on every server"
     serving = fleet.serving()
     assert serving[FIRST] != before[FIRST] and serving[SECOND] == before[SECOND]
     fleet.servers[SECOND].host.heal()
