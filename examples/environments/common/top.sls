@@ -3,7 +3,7 @@
 {%- import_yaml "hosts.sls" as map %}
 {%- set readers = {
   "application": ["app", "worker"],
-  "database": ["app", "worker", "database", "replica"],
+  "database": ["app", "worker", "database", "replica", "backup"],
   "cache": ["app", "worker", "cache"],
 } %}
 {{ saltenv }}:
