@@ -4,6 +4,8 @@ What an operator asks of a server over SSH, as a state: the pillar goes there wi
 One with ``django.py`` to Salt.
 """
 
+import inspect
+
 from salt.exceptions import SaltException
 
 __virtualname__ = "django"
@@ -27,9 +29,18 @@ def answered(name, arguments=(), keywords=None):
           django.answered:
             - arguments: [shop]
     """
+    function, keywords = __salt__[f"django.{name}"], keywords or {}
     try:
-        answer = __salt__[f"django.{name}"](*arguments, **(keywords or {}))
-    except (SaltException, TypeError) as error:
-        return {"name": name, "result": False, "changes": {}, "comment": str(error)}
+        inspect.signature(function).bind(*arguments, **keywords)
+    except TypeError as error:
+        return _failed(name, f"django.{name}: {error}")
+    try:
+        answer = function(*arguments, **keywords)
+    except SaltException as error:
+        return _failed(name, error)
     good = not __context__.get("retcode")
     return {"name": name, "result": good, "changes": {"answer": answer}, "comment": ""}
+
+
+def _failed(name, error):
+    return {"name": name, "result": False, "changes": {}, "comment": str(error)}

@@ -34,6 +34,8 @@ def hosts(members, said, network=None, least=1):
         raise Refused(
             "members: expected a map from patterns to roles, such as {'web*': [app, web]}"
         )
+    if not isinstance(least, int) or least < 1:
+        raise Refused(f"least: expected a number of servers such as 2, got {least!r}")
     within = _network(network)
     found = {}
     for pattern, roles in members.items():

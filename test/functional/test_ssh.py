@@ -174,7 +174,7 @@ def test_a_function_s_answer_is_in_the_changes_of_a_state(states, modules):
     ("name", "arguments", "said"),
     [
         ("status", ["typo"], "django: expected a map with the key projects"),
-        ("status", ["a", "b", "c"], "status() takes from 0 to 1 positional arguments"),
+        ("status", ["a", "b", "c"], "django.status: too many positional arguments"),
     ],
 )
 def test_what_cannot_be_answered_is_said(states, name, arguments, said):

@@ -60,6 +60,7 @@ def test_without_a_network_any_address_of_a_host_counts():
         (({"web*": "web"}, {}), "members:web.: expected a list of roles"),
         ((["web*"], {}), "members: expected a map"),
         ((WEB, {"web1": "10.0.0.1"}, "10.0.0.1/24"), "network: expected a network such as"),
+        ((WEB, {"web1": "10.0.0.1"}, None, "two"), "least: expected a number of servers such as 2"),
         ((WEB, {"web1": "10.0.0.1"}, "10.0.0.0/24", 2), "expected at least 2 servers .* got web1"),
     ],
 )
