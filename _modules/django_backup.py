@@ -7,7 +7,6 @@ One module with ``django.py`` to Salt.
 import contextlib
 import json
 import os
-import pathlib
 
 import django_access
 import django_backup
@@ -63,8 +62,7 @@ def configure_backup(test=False):
     """
     config = _config()
     folder, given = django_config.PATHS["secrets"], config["password"]
-    length = {"generate": django_backup.LENGTH, "format": "letters"}
-    specs = {"password": {"value": given} if given else length}
+    specs = _specs(config)
     missing = django_secrets.missing(specs, django_secrets.load(folder, django_backup.STORE))
     changes = {"password": "generated"} if missing else {}
     if missing and not test:
@@ -94,6 +92,12 @@ def configure_backup(test=False):
             " read them. Keep it elsewhere, best as django:backup:password in an encrypted pillar.",
         )
     return {**told, "warnings": warnings} if warnings else told
+
+
+def _specs(config):
+    """Of the password: what the pillar gives, or how it is generated."""
+    length = {"generate": django_backup.LENGTH, "format": "letters"}
+    return {"password": {"value": config["password"]} if config["password"] else length}
 
 
 def _files(config, password):
@@ -131,20 +135,26 @@ def open_repository(test=False):
     """
     config = _config()
     where = config["repository"]
-    try:
-        told = json.loads(pathlib.Path(django_backup.SETTINGS).read_text(encoding="utf-8"))
-        keys = ("repository", "password", "environment", "options")
-        identity = django_layout.digest([told[key] for key in keys], told["password"].encode())
-    except OSError:
-        identity = None  # a run writes them before it asks
-    if identity and django_layout.read_json(OPENED).get("opened") == identity:
+    specs = _specs(config)
+    store = django_secrets.load(django_config.PATHS["secrets"], django_backup.STORE)
+    wanted = _files(config, django_secrets.values(specs, store)["password"])
+    identity = _identity(json.loads(wanted[django_backup.SETTINGS]))
+    if django_layout.read_json(OPENED).get("opened") == identity:
         return {"changes": {}, "comment": f"{where} opens."}
     if test:
         return {"changes": {"repository": where}, "comment": f"{where} would be opened or made."}
     done = _ask("open")["repository"]
     os.makedirs(OPENED.parent, mode=0o711, exist_ok=True)
-    django_layout.write_json(OPENED, {"opened": identity}, MODE)
+    known = django_layout.read_json(django_backup.SETTINGS)  # by which it was opened
+    note = {"opened": _identity(known), "repository": known["repository"]}
+    django_layout.write_json(OPENED, note, MODE)
     return {"changes": {"repository": where}, "comment": f"{where} was {done}."}
+
+
+def _identity(told):
+    """A digest (str) of what decides whether the repository opens."""
+    keys = ("repository", "password", "environment", "options")
+    return django_layout.digest([told[key] for key in keys], told["password"].encode())
 
 
 # What operators ask for

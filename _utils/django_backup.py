@@ -17,6 +17,7 @@ FOLDER = "/etc/django-formula/backup"
 SETTINGS, KEY, KNOWN_HOSTS = f"{FOLDER}/settings.json", f"{FOLDER}/key", f"{FOLDER}/known_hosts"
 FILES = (SETTINGS, KEY, KNOWN_HOSTS)  # with secrets in them
 CRON = "/etc/cron.d/django-backup"
+METRICS = "/var/lib/prometheus/node-exporter/django-backup.prom"
 LOG = "/var/log/django-formula/backup.log"
 STORE = "backup.repository"  # of the generated password; no project has a name with a dot
 LENGTH = 64  # characters of it
@@ -132,13 +133,21 @@ def configuration(fleet, host, projects, system):
         "s3": given["s3"],
         "ssh": given["ssh"],
         "schedule": django_cron.expand(given["at"], "backup"),
-        "patience": given["overdue_after"] or PATIENCE.get(given["at"], PATIENCE["daily"]),
+        "patience": given["overdue_after"] or _patience(given["at"]),
         "keep": dict(given["keep"]),
         "on_failure": given["on_failure"],
         "log": LOG,
         "packages": _packages(fleet, saved, system, kind(given["repository"])),
         "projects": saved,
     }
+
+
+def _patience(at):
+    """How long (int, seconds) after a good backup the next one is missed, by when they are made."""
+    if at in PATIENCE:
+        return PATIENCE[at]
+    days = django_cron.longest_gap(at) or 1
+    return PATIENCE["daily"] if days == 1 else (days + 1) * DAY
 
 
 def _project(fleet, host, project):

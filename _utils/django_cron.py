@@ -3,6 +3,7 @@
 Source of the syntax: crontab(5) of Debian's cron.
 """
 
+import datetime
 import hashlib
 import re
 
@@ -16,6 +17,7 @@ FIELDS = (
     ("day of the week", 0, 7, DAYS),
 )
 LONGEST = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+FIRST, YEARS = datetime.date(2024, 1, 1), 9  # looked at; from one 29 February past the next
 WORDS = ("hourly", "daily", "weekly", "monthly", "yearly")
 PART = re.compile(r"(\*|\w+)(?:-(\w+))?(?:/(\d{1,4}))?", re.ASCII)
 
@@ -89,6 +91,45 @@ def expand(schedule, name):
         "monthly": f"{minute} {hour} 1 * *",
         "yearly": f"{minute} {hour} 1 1 *",
     }[schedule]
+
+
+def longest_gap(schedule):
+    """
+    The most days (int) between two days of five cron fields; None where no day has them.
+
+    >>> longest_gap("30 3 * * 0")
+    7
+    """
+    _, _, days, months, weekdays = schedule.split()
+    wanted = [
+        _numbers(field, *FIELDS[place][1:])
+        for place, field in enumerate((days, months, weekdays), 2)
+    ]
+    wanted[2] = {number % 7 for number in wanted[2]}
+    # cron(8): two fields that both name days mean the days of either.
+    either = not days.startswith("*") and not weekdays.startswith("*")
+    gap, last = None, None
+    for number in range(YEARS * 366):
+        day = FIRST + datetime.timedelta(days=number)
+        fits = (day.day in wanted[0], day.isoweekday() % 7 in wanted[2])
+        if day.month in wanted[1] and (any(fits) if either else all(fits)):
+            gap = max(gap or 0, number - last) if last is not None else gap
+            last = number
+    return gap
+
+
+def _numbers(field, low, high, names):
+    """What a field of cron stands for (set of int)."""
+    found = set()
+    for part in field.split(","):
+        first, last, step = PART.fullmatch(part).groups()
+        ends = [
+            names.index(word.lower()) + low if word.lower() in names else int(word)
+            for word in (first, last or first)
+            if word != "*"
+        ] or [low, high]
+        found |= set(range(ends[0], ends[1] + 1, int(step or 1)))
+    return found
 
 
 def every(seconds):

@@ -81,11 +81,15 @@ def end_pulls(test=False):
 
 def end_backups(test=False):
     """
-    End the timer by which this host made backups, and forget the passwords that they needed; what
-    was saved stays. Returns the paths (list of str).
+    End the timer by which this host made backups, and forget the passwords that they needed, and
+    what monitoring was told; what was saved stays. Returns the paths (list of str).
     """
     found = [django_backup.CRON] if django_service.is_configured_by_us(django_backup.CRON) else []
-    found += [path for path in django_backup.FILES if pathlib.Path(path).exists()]
+    found += [
+        path
+        for path in (*django_backup.FILES, django_backup.METRICS)
+        if pathlib.Path(path).exists()
+    ]
     if not test:
         for path in found:
             pathlib.Path(path).unlink()

@@ -358,6 +358,187 @@ def test_times_of_restic_are_read_whatever_their_digits(command):
         assert command.repository.moment(text).timestamp() == 1795763530
 
 
+def test_times_of_several_zones_are_sorted_as_times(command, host):
+    program = host / "restic"
+    other = '"paths": ["/a"]}, {"id": "b", "time": "2026-11-27T07:30:00+00:00", "paths": []}]'
+    program.write_text(program.read_text().replace('"paths": ["/a"]}]', other))
+    settings = json.loads((host / "settings.json").read_text())
+    found = command.repository.Repository(settings).snapshots("shop")
+    assert [each["time"] for each in found] == [
+        "2026-11-27T07:30:00+00:00",
+        "2026-11-27T07:12:10+00:00",
+    ]
+
+
+# What is missing, half there, or was broken off
+
+
+@pytest.fixture
+def empty(host):
+    """A restic that finds no repository until one was made, and says what it was asked."""
+    program = host / "restic"
+    missing = "echo 'Is there a repository at the following location?' >&2; exit 1"
+    program.write_text(f"""\
+#!/bin/sh
+echo "$@" >>{host}/log
+[ "$1" = cat ] && [ ! -e {host}/made ] && {{ {missing}; }}
+[ "$1" != init ] || touch {host}/made
+""")
+    return host
+
+
+def test_a_repository_is_made_once(command, empty, capsys):
+    assert command.main(["open"]) == 0
+    (empty / "made").unlink()
+    (empty / "state/repository.json").write_text('{"repository": "/mnt/backup"}')
+    assert command.main(["open"]) == 1
+    said = capsys.readouterr().err
+    assert "was there, and is not there any more; to begin another: rm " in said
+    assert not (empty / "made").exists()
+
+
+def test_no_repository_is_made_below_a_drive_that_is_not_mounted(
+    command, empty, capsys, monkeypatch
+):
+    (empty / "drive").mkdir()
+    (empty / "fstab").write_text(f"# drives\n\nUUID=1 / ext4\nUUID=2 {empty}/drive ext4\n")
+    monkeypatch.setattr(command.repository, "MOUNTS", str(empty / "fstab"))
+    settings = json.loads((empty / "settings.json").read_text())
+    settings["repository"] = f"{empty}/drive/shop"
+    (empty / "settings.json").write_text(json.dumps(settings))
+    assert command.main(["open"]) == 1
+    assert f"{empty}/drive of {empty}/fstab is not mounted" in capsys.readouterr().err
+    assert not (empty / "log").exists()
+    monkeypatch.setattr(command.repository.os.path, "ismount", lambda path: True)
+    assert command.main(["open"]) == 0
+
+
+FETCHING = """\
+case $1 in restore)
+    to={host}/none
+    for word in "$@"; do case $word in --target=*) to=${{word#--target=}} ;; esac; done
+    case "$*" in *manifest*)
+        mkdir -p $to{host}/state/shop
+        cp {host}/manifest.json $to{host}/state/shop/ ;;
+    esac
+    case "$*" in *{brings}*)
+        mkdir -p $to{host}/media $to{host}/state/shop
+        cp {host}/dumped $to{host}/state/shop/default.sqlite3 ;;
+    esac ;;
+esac
+"""
+
+
+@pytest.fixture
+def fetching(command, host):
+    """A function that lets restic bring back a backup, of which it has all or a part."""
+
+    def write(brings, **manifest):
+        database = {"engine": "sqlite", "name": str(host / "shop.sqlite3")}
+        command.databases.dump(database, host / "dumped", ME)
+        with contextlib.closing(sqlite3.connect(host / "shop.sqlite3")) as opened, opened:
+            opened.execute("INSERT INTO entry VALUES ('Grace')")
+        told = {
+            "databases": {"default": "default.sqlite3"},
+            "engines": {"default": "sqlite"},
+            "folders": {"media": f"{host}/media"},
+        }
+        (host / "manifest.json").write_text(json.dumps({**told, **manifest}))
+        program = host / "restic"
+        script = FETCHING.format(host=host, brings=brings)
+        program.write_text(program.read_text().replace("exit 0", f"{script}exit 0"))
+
+    return write
+
+
+def test_a_backup_without_owners_comes_back(command, host, fetching):
+    fetching("restore")
+    assert command.main(["restore", "shop", "latest", "--replace", "--no-save"]) == 0
+    assert rows(host / "shop.sqlite3") == ["Ada"] and not (host / "media/a.txt").exists()
+    assert not list(host.glob(".django-backup*"))
+
+
+def test_a_backup_that_lacks_a_part_changes_nothing(command, host, fetching, capsys):
+    fetching("default.sqlite3", folders={"media": f"{host}/gone"})
+    assert command.main(["restore", "shop", "latest", "--replace", "--no-save"]) == 1
+    assert f"lacks {host}/gone: nothing was changed" in capsys.readouterr().err
+    assert rows(host / "shop.sqlite3") == ["Ada", "Grace"] and (host / "media/a.txt").exists()
+    for _ in range(2):
+        assert command.main(["restore", "shop", "latest", "--into", str(host / "into")]) == 1
+        assert f"lacks {host}/gone" in capsys.readouterr().err
+        assert list((host / "into").iterdir()) == []
+
+
+def test_a_restore_that_fails_between_two_steps_keeps_the_files(
+    command, host, fetching, monkeypatch
+):
+    fetching("restore")
+    rename = os.rename
+
+    def failing(source, target):
+        if target == host / "media" and source.name != "old":
+            raise OSError("the drive is gone")
+        rename(source, target)
+
+    monkeypatch.setattr(command.folders, "_swap", lambda one, other: False)
+    monkeypatch.setattr(command.folders.os, "rename", failing)
+    assert command.main(["restore", "shop", "latest", "--replace", "--no-save"]) == 1
+    assert (host / "media/a.txt").exists()
+
+
+def test_a_run_clears_what_a_killed_restore_left(command, host):
+    room = command.folders.beside(host / "media")
+    (room / "copy.txt").write_text("a")
+    (host / "state/shop.restore").mkdir()
+    assert command.main(["run"]) == 0
+    assert not room.exists() and not (host / "state/shop.restore").exists()
+    assert (host / "media/a.txt").exists()
+
+
+def test_a_command_that_does_not_tell_is_told(command, host, capsys):
+    settings = json.loads((host / "settings.json").read_text())
+    settings["on_failure"] = ["sh", "-c", "exit 7"]
+    settings["projects"]["shop"]["databases"]["default"]["name"] = "/nowhere/shop.sqlite3"
+    (host / "settings.json").write_text(json.dumps(settings))
+    assert command.main(["run"]) == 1
+    assert "on_failure: " in capsys.readouterr().err
+
+
+def test_prometheus_knows_of_backups_that_were_never_made(command, host):
+    (host / "metrics").mkdir()
+    os.utime(host / "settings.json", (1795763530, 1795763530))
+    assert command.main(["open"]) == 0
+    told = (host / "metrics/django-backup.prom").read_text()
+    assert 'django_backup_good_seconds{project="shop"} 1795763530' in told
+
+
+def test_mariadb_gets_nothing_besides_and_waits_for_nobody_long(command, tmp_path, monkeypatch):
+    program = tmp_path / "mariadb"
+    program.write_text(f"""\
+#!/bin/sh
+case "$*" in
+    *--execute*) echo "$@" >{tmp_path}/asked; printf 'TABLE\\ta\\nFUNCTION\\tf\\nEVENT\\te\\n' ;;
+    *) cat >{tmp_path}/given ;;
+esac
+""")
+    program.chmod(0o755)
+    (tmp_path / "dump").write_text("CREATE TABLE a (b int);\n")
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    monkeypatch.setenv("PATH", environment["PATH"])
+    monkeypatch.setattr(command.databases, "_environment", lambda database: environment)
+    database = {"engine": "mysql", "name": "shop", "host": "h", "port": 1, "user": "u"}
+    command.databases.load(database, tmp_path / "dump", ME)
+    asked, given = (tmp_path / "asked").read_text(), (tmp_path / "given").read_text()
+    assert "information_schema.ROUTINES" in asked and "information_schema.EVENTS" in asked
+    assert given.splitlines() == [
+        "SET lock_wait_timeout = 60, FOREIGN_KEY_CHECKS = 0;",
+        "DROP EVENT IF EXISTS `e`;",
+        "DROP FUNCTION IF EXISTS `f`;",
+        "DROP TABLE IF EXISTS `a`;",
+        "CREATE TABLE a (b int);",
+    ]
+
+
 def test_it_needs_nothing_but_the_systems_python():
     done = subprocess.run(
         ["python3", "-I", str(FOLDER / "main.py"), "--help"], capture_output=True, text=True

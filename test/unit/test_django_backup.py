@@ -202,7 +202,19 @@ def test_another_port_of_ssh_and_keys_of_a_bucket(resolve):
 
 
 @pytest.mark.parametrize(
-    ("at", "patience"), [("hourly", 3 * 3600), ("daily", 30 * 3600), ("30 3 * * *", 30 * 3600)]
+    ("at", "patience"),
+    [
+        ("hourly", 3 * 3600),
+        ("daily", 30 * 3600),
+        ("30 3 * * *", 30 * 3600),
+        ("*/10 * * * *", 30 * 3600),
+        ("30 3 * * 0", 8 * 86400),
+        ("30 3 * * 1-5", 4 * 86400),
+        ("30 3 1 * 7", 8 * 86400),
+        ("30 3 */2 * *", 3 * 86400),
+        ("30 3 1 jan,jul *", 185 * 86400),
+        ("30 3 29 2 *", 1462 * 86400),
+    ],
 )
 def test_when_a_backup_is_overdue(resolve, at, patience):
     pillar = {"backup": {"repository": "/mnt/b", "at": at}, "projects": {"s": {"source": SOURCE}}}

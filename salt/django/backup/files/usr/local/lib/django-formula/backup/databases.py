@@ -26,6 +26,7 @@ NOT_OURS = re.compile(
     r"|EVENT TRIGGER |COMMENT - EVENT TRIGGER |PUBLICATION |SUBSCRIPTION )"
 )
 LOCKS = f"SET lock_timeout = '{PATIENCE}s';\n"
+MARIADB_LOCKS = f"SET lock_wait_timeout = {PATIENCE}, FOREIGN_KEY_CHECKS = 0;\n"
 # Everything of the database but its extensions goes, in the transaction that brings the dump back.
 CLEAN = """\
 SET client_min_messages = warning;
@@ -87,9 +88,12 @@ DEFINER = re.compile(
     rb"^(/\*!50013 |/\*!50003 CREATE\*/ /\*!50017 |/\*!50106 CREATE\*/ /\*!50117 |CREATE )"
     rb"DEFINER=`[^`]*`@`[^`]*`"
 )
-TABLES = (
+OBJECTS = (  # of MariaDB
     "SELECT IF(TABLE_TYPE = 'VIEW', 'VIEW', 'TABLE'), TABLE_NAME FROM information_schema.TABLES"
-    " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE IN ('BASE TABLE', 'VIEW', 'SEQUENCE')"
+    " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE IN ('BASE TABLE', 'VIEW', 'SEQUENCE');"
+    "SELECT ROUTINE_TYPE, ROUTINE_NAME FROM information_schema.ROUTINES"
+    " WHERE ROUTINE_SCHEMA = DATABASE() AND ROUTINE_TYPE IN ('PROCEDURE', 'FUNCTION');"
+    "SELECT 'EVENT', EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = DATABASE()"
 )
 COPY = """\
 import contextlib, sqlite3, sys
@@ -291,14 +295,14 @@ def _load_postgresql(database, path):
 def _load_mariadb(database, path):
     environment = _environment(database)
     enter = ["mariadb", *_mariadb(database), "--batch", "--skip-column-names", database["name"]]
-    with _Program([*enter, f"--execute={TABLES}"], environment) as run:
+    with _Program([*enter, f"--execute={OBJECTS}"], environment) as run:
         rows = [line.split("\t") for line in run.process.stdout.read().decode().splitlines()]
         run.finish()
     drops = "".join(f"DROP {kind} IF EXISTS {_quoted(name)};\n" for kind, name in sorted(rows))
     streams = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL}
     with _Program(enter, environment, **streams) as run, open(path, "rb") as dumped:
         try:
-            run.process.stdin.write(f"SET FOREIGN_KEY_CHECKS = 0;\n{drops}".encode())
+            run.process.stdin.write(f"{MARIADB_LOCKS}{drops}".encode())
             for line in dumped:
                 run.process.stdin.write(DEFINER.sub(rb"\1", line))
             run.process.stdin.close()

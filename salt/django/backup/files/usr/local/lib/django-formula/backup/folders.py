@@ -26,12 +26,46 @@ def beside(path):
     path = pathlib.Path(path)
     if not path.parent.is_dir():
         raise FolderError(f"{path.parent} is not there: apply this host's state first")
-    folder = path.parent / f"{BESIDE}-{path.name}"
-    if (folder / OLD).is_dir() and not path.exists():
-        os.rename(folder / OLD, path)  # a restore was broken off between two steps
-    shutil.rmtree(folder, ignore_errors=True)
+    clear(path)
+    folder = _beside(path)
     folder.mkdir(mode=0o700)
     return folder
+
+
+def clear(path):
+    """Take away what a restore has left beside ``path``, also one that was broken off."""
+    path = pathlib.Path(path)
+    folder = _beside(path)
+    if (folder / OLD).is_dir() and not path.exists():
+        os.rename(folder / OLD, path)  # it ended between two steps
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _beside(path):
+    return path.parent / f"{BESIDE}-{path.name}"
+
+
+def check(fetched, path, live=()):
+    """Raise FolderError unless these folders can change places, see :func:`exchange`."""
+    path, fetched = pathlib.Path(path), pathlib.Path(fetched)
+    if not fetched.is_dir() or fetched.is_symlink():
+        raise FolderError(f"the backup has no folder {path.name}")
+    if not path.is_dir() or path.is_symlink():
+        raise FolderError(f"{path} is no folder: apply this host's state first")
+    for name in _within(path, live):
+        for folder in (path, fetched):
+            if (folder / name).parent.resolve() != folder.resolve() / name.parent:
+                raise FolderError(f"{(folder / name).parent} is reached by a link")
+
+
+def _within(path, live):
+    """Files in use (list of Path) that are in a folder, as they are called from there."""
+    names = [pathlib.Path(each) for each in live]
+    return [
+        each.relative_to(path)
+        for each in names
+        if each.is_relative_to(path) and os.path.lexists(each)
+    ]
 
 
 def exchange(fetched, path, room, live=(), owners=None):
@@ -47,20 +81,11 @@ def exchange(fetched, path, room, live=(), owners=None):
         Numbers of the project's user and group where it was saved, and those here: a pair of pairs.
     """
     path, fetched = pathlib.Path(path), pathlib.Path(fetched)
-    if not fetched.is_dir() or fetched.is_symlink():
-        raise FolderError(f"the backup has no folder {path.name}")
-    if not path.is_dir() or path.is_symlink():
-        raise FolderError(f"{path} is no folder: apply this host's state first")
+    check(fetched, path, live)
     own(fetched, path, owners)
-    for name in [pathlib.Path(each) for each in live]:
-        if name.is_relative_to(path) and os.path.lexists(name):
-            inside = name.relative_to(path)
-            for folder in (path, fetched):
-                if (folder / inside).parent.resolve() != folder.resolve() / inside.parent:
-                    raise FolderError(f"{(folder / inside).parent} is reached by a link")
-            same = fetched / inside
-            same.unlink(missing_ok=True)
-            os.link(name, same, follow_symlinks=False)
+    for name in _within(path, live):
+        (fetched / name).unlink(missing_ok=True)
+        os.link(path / name, fetched / name, follow_symlinks=False)
     if not _swap(fetched, path):
         os.rename(path, room / OLD)
         os.rename(fetched, path)

@@ -33,6 +33,7 @@ STATE = pathlib.Path("/var/lib/django-backup")  # dumps on their way, and notes
 METRICS = pathlib.Path("/var/lib/prometheus/node-exporter/django-backup.prom")
 LOCK = pathlib.Path("/run/django-backup.lock")
 MANIFEST = "manifest.json"
+OPENED = "repository.json"  # Salt's note of the repository that has opened
 LATEST = "latest"
 SHORT = 8  # characters by which restic shows an id
 LONGEST_HOOK = 60  # seconds
@@ -119,8 +120,15 @@ def _told_of(name, note):
 
 
 def open_repository(settings):
-    """Make the repository unless it is there."""
-    return {"repository": repository.Repository(settings).open()}
+    """Make the repository unless it is there, or was there before."""
+    known = _read(STATE / OPENED).get("repository") == settings["repository"]
+    try:
+        told = repository.Repository(settings).open(known)
+    except repository.RepositoryError as error:
+        hint = f"; to begin another: rm {STATE / OPENED}" if known else ""
+        raise Refused(f"{error}{hint}") from None
+    _measure(settings)
+    return {"repository": told}
 
 
 def run(settings, projects):
@@ -131,7 +139,6 @@ def run(settings, projects):
     told, problems = {}, []
     with locked():
         for name in names:
-            shutil.rmtree(STATE / f"{name}.restore", ignore_errors=True)  # one that was broken off
             told[name] = noted(settings, name)
             if told[name].get("problem"):
                 problems.append(f"{name}: {told[name]['problem']}")
@@ -184,6 +191,9 @@ def noted(settings, name):
     note.update(started=now(), pid=os.getpid())
     _write(STATE / f"{name}.last", note)
     try:
+        shutil.rmtree(STATE / f"{name}.restore", ignore_errors=True)  # one that was broken off
+        for path in settings["projects"][name]["folders"].values():
+            folders.clear(path)
         note.update(save_project(settings, name, repository.NIGHTLY))
         kept = repository.Repository(settings)
         if note.get("problem") is None:
@@ -230,10 +240,11 @@ def _measure(settings):
     """Tell Prometheus, where its exporter is on this host, when the last good ones were."""
     if not METRICS.parent.is_dir():
         return
+    set_up = int(SETTINGS.stat().st_mtime)  # what has no backup yet is overdue from then on
     lines = [f"django_backup_patience_seconds {settings['patience']}"]
     for name in sorted(settings["projects"]):
         good = _read(STATE / f"{name}.last").get("good")
-        seconds = int(datetime.datetime.fromisoformat(good).timestamp()) if good else 0
+        seconds = int(datetime.datetime.fromisoformat(good).timestamp()) if good else set_up
         labels = '{project="' + name + '"}'
         lines.append(f"django_backup_good_seconds{labels} {seconds}")
     new = METRICS.with_suffix(".new")
@@ -249,9 +260,8 @@ def _alarm(settings, text):
     syslog.syslog(syslog.LOG_ERR, text)
     if settings["on_failure"]:
         try:
-            subprocess.run(  # noqa: S603
-                settings["on_failure"], input=text + "\n", text=True, timeout=LONGEST_HOOK, cwd="/"
-            )
+            how = {"input": text + "\n", "text": True, "timeout": LONGEST_HOOK, "cwd": "/"}
+            subprocess.run(settings["on_failure"], check=True, **how)  # noqa: S603
         except (OSError, subprocess.SubprocessError) as error:
             print(f"on_failure: {error}", file=sys.stderr)
 
@@ -282,6 +292,7 @@ def _beside(kept, project, found, into, only):
         manifest = _manifest(kept, project, found, fetched)
         wanted = _paths(project, manifest, found, only)
         kept.fetch(found["id"], fetched, wanted.values())
+        _check(found, fetched, wanted.values())
         for name, path in wanted.items():
             (into / name).parent.mkdir(parents=True, exist_ok=True)
             os.rename(_below(fetched, path), into / name)
@@ -304,6 +315,16 @@ def _paths(project, manifest, found, only):
     if only != "database":
         wanted.update(manifest["folders"])
     return wanted
+
+
+def _check(found, fetched, paths):
+    """Refused unless all of these paths came out of a backup."""
+    for path in paths:
+        if not os.path.lexists(_below(fetched, path)):
+            raise Refused(
+                f"the backup {found['id'][:SHORT]} lacks {path}: nothing was changed;"
+                " only=database or only=files bring back a part"
+            )
 
 
 def _secret(path):
@@ -334,13 +355,17 @@ def _replace(settings, kept, project, found, only, save):
         manifest = _manifest(kept, project, found, room / "fetched")
         loads = {} if only == "files" else _loads(own, manifest)
         moves = {} if only == "database" else _moves(own, manifest)
-        # All of it is here before anything is changed.
+        owners = (manifest.get("owner"), _numbers(own["user"]))
+        # All of it is here, and fits, before anything is changed.
         if loads:
             dumps = _paths(project, manifest, found, "database")
             kept.fetch(found["id"], room / "fetched", dumps.values())
+            _check(found, room / "fetched", dumps.values())
         for name, path in moves.items():
             rooms[name] = folders.beside(path)
             kept.fetch(found["id"], rooms[name], [manifest["folders"][name]])
+            _check(found, rooms[name], [manifest["folders"][name]])
+            folders.check(_below(rooms[name], manifest["folders"][name]), path, _live_files(own))
         before = _save_first(settings, project) if save else {}
         for alias, file in loads.items():
             dumped = room / file
@@ -348,13 +373,13 @@ def _replace(settings, kept, project, found, only, save):
             _load(kept, project, own, alias, dumped, before.get("id"), room)
         for name, path in moves.items():
             fetched = _below(rooms[name], manifest["folders"][name])
-            owners = (manifest["owner"], _numbers(own["user"]))
             known = owners if all(owners) else None
             folders.exchange(fetched, path, rooms[name], _live_files(own), known)
         secrets = _restore_secrets(own, room / "fetched", found) if loads else []
     finally:
-        for each in (room, *rooms.values()):
-            shutil.rmtree(each, ignore_errors=True)
+        shutil.rmtree(room, ignore_errors=True)
+        for name in rooms:
+            folders.clear(moves[name])
     return {
         "id": found["id"],
         "time": found["time"],

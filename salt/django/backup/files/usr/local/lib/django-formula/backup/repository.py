@@ -11,6 +11,7 @@ import subprocess
 
 PROGRAM = "restic"
 CACHE = "/var/cache/django-backup"
+MOUNTS = "/etc/fstab"
 NIGHTLY, BEFORE = "backup", "before-restore"  # tags: what came by itself, what a restore replaced
 KEPT_BEFORE = "30d"  # how long the latter are kept
 INCOMPLETE = 3  # exit status: some files could not be read
@@ -47,14 +48,21 @@ class Repository:
             **settings["environment"],
         }
 
-    def open(self):
-        """See to it that there is a repository that opens: ``opened``, or ``created``."""
+    def open(self, known=False):
+        """
+        See to it that there is a repository that opens: ``opened``, or ``created``.
+
+        known
+            Whether it was there before. What is missing then is not made anew.
+        """
         try:
             self._ask("cat", "config")
             return "opened"
         except RepositoryError as error:
             if not any(words in str(error) for words in MISSING):
                 raise
+        if known:
+            raise RepositoryError(f"repository {self.where} was there, and is not there any more")
         self._ask("init")
         return "created"
 
@@ -122,6 +130,9 @@ class Repository:
         return done.stdout
 
     def _run(self, *words):
+        drive = unmounted(self.where)
+        if drive:
+            raise RepositoryError(f"repository {self.where}: {drive} of {MOUNTS} is not mounted")
         argv = [PROGRAM, *self._options, *words]
         how = {"env": self._environment, "cwd": "/", "stdin": subprocess.DEVNULL}
         try:
@@ -139,11 +150,28 @@ class Repository:
 
 
 def moment(text):
-    """A time (datetime) as restic writes it, with more digits than Python reads."""
+    """A time (datetime, in UTC) as restic writes it, with more digits than Python reads."""
     head, dot, tail = text.partition(".")
     digits = len(tail) - len(tail.lstrip("0123456789"))
     whole = head + tail[digits:] if dot else head
-    return datetime.datetime.fromisoformat(whole.replace("Z", "+00:00"))
+    found = datetime.datetime.fromisoformat(whole.replace("Z", "+00:00"))
+    return found.astimezone(datetime.timezone.utc)
+
+
+def unmounted(where):
+    """The mount point (str) of a repository in a folder when nothing is mounted there, or None."""
+    if not where.startswith("/"):
+        return None
+    try:
+        with open(MOUNTS, encoding="utf-8", errors="replace") as stream:
+            fields = [line.split() for line in stream if not line.lstrip().startswith("#")]
+    except FileNotFoundError:
+        return None
+    points = [os.path.realpath(each[1]) for each in fields if len(each) > 1 and each[1][0] == "/"]
+    folder = os.path.realpath(where)
+    above = [each for each in points if os.path.commonpath([each, folder]) == each]
+    nearest = max(above, key=len, default="/")
+    return None if os.path.ismount(nearest) else nearest
 
 
 def _last(text):
