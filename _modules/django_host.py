@@ -268,10 +268,13 @@ def stop_departed(test=False):
             ended = django_departed.end_pulls(test)
         except (django_service.ServiceError, CommandError, OSError) as error:
             raise CommandExecutionError(f"django-pull: {error}") from None
-    if not config["backup"]:
-        ended = django_departed.end_backups(test)
-        changes.update({"django-backup": {"removed": ended}} if ended else {})
         changes.update({"django-pull": {"removed": ended}} if ended else {})
+    if not config["backup"]:
+        try:
+            ended = django_departed.end_backups(test)
+        except OSError as error:
+            raise CommandExecutionError(f"django-backup: {error}") from None
+        changes.update({"django-backup": {"removed": ended}} if ended else {})
     if not names:
         comment = "Every project of this host is in its pillar."
         if "django-pull" in changes:

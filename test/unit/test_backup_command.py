@@ -206,6 +206,52 @@ def test_sqlite_is_saved_while_it_is_written_to(command, host):
     assert sorted(each.name for each in host.glob("dumped*")) == ["dumped"]
 
 
+def test_a_copy_that_is_exchanged_for_a_link_is_no_dump(command, host, monkeypatch):
+    secret = host / "secret"
+    secret.write_text("of root")
+
+    def hostile(source, target, user):
+        os.symlink(secret, target.removeprefix("file:").partition("?")[0])
+
+    monkeypatch.setattr(command.databases, "_copy", hostile)
+    database = {"engine": "sqlite", "name": str(host / "shop.sqlite3")}
+    with pytest.raises(command.databases.DatabaseError, match="is no file any more"):
+        command.databases.dump(database, host / "dumped", ME)
+    assert not (host / "dumped").exists() and secret.read_text() == "of root"
+
+
+def test_a_folder_is_filled_before_it_is_given_away(command, host, monkeypatch):
+    given = []
+
+    def chown(path, *owner, **more):
+        path = pathlib.Path(path)
+        given.append((path.name, sorted(each.name for each in path.glob("*"))))
+
+    monkeypatch.setattr(command.databases.shutil, "chown", chown)
+    (host / "dumped").write_bytes((host / "shop.sqlite3").read_bytes())
+    database = {"engine": "sqlite", "name": str(host / "shop.sqlite3")}
+    command.databases.load(database, host / "dumped", ME)
+    assert given == [("dumped", []), (f"dumped.{ME}", ["dumped"])]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, []),
+        ({"charset": "utf8mb4"}, []),
+        ({"ssl_mode": "REQUIRED"}, ["--ssl"]),
+        (
+            {"ssl": {"ca": "/etc/ca.pem"}, "ssl_mode": "VERIFY_IDENTITY"},
+            ["--ssl", "--ssl-ca=/etc/ca.pem", "--ssl-verify-server-cert"],
+        ),
+    ],
+)
+def test_mariadb_is_asked_over_tls_as_the_site_asks_it(command, options, words):
+    database = {"engine": "mysql", "name": "s", "host": "h", "port": 1, "user": "u"}
+    argv = command.databases._mariadb_dump({**database, "options": options})
+    assert [word for word in argv if word.startswith("--ssl")] == words
+
+
 def test_a_dump_that_breaks_off_leaves_no_file(command, tmp_path, monkeypatch):
     database = {"engine": "postgresql", "name": "shop", "host": "h", "port": 1, "user": "u"}
     database["password"] = "canary"
@@ -286,10 +332,25 @@ def test_a_file_system_without_the_call_renames(command, tmp_path, monkeypatch):
     room = command.folders.beside(live)
     (room / "there").mkdir()
     command.folders.exchange(room / "there", live, room)
-    assert list(live.iterdir()) == [] and (room / "old/new.txt").exists()
-    live.rmdir()  # as a restore leaves it that was killed between the two
-    command.folders.beside(live)
-    assert (live / "new.txt").exists()
+    assert list(live.iterdir()) == [] and (room / "there/new.txt").exists()
+
+
+@pytest.mark.parametrize("made", ["nothing", "empty", "full"])
+def test_what_a_killed_restore_had_moved_away_comes_back(command, tmp_path, made):
+    live = tmp_path / "media"
+    room = command.folders.beside(live)
+    (room / "old").mkdir()
+    (room / "old/new.txt").write_text("new")
+    if made != "nothing":
+        live.mkdir()  # by a run of the states
+    if made == "full":
+        (live / "later.txt").write_text("later")
+        with pytest.raises(command.folders.FolderError, match="is what .* was before"):
+            command.folders.beside(live)
+        assert (live / "later.txt").exists() and (room / "old/new.txt").exists()
+    else:
+        command.folders.beside(live)
+        assert (live / "new.txt").exists()
 
 
 def test_owners_are_those_of_this_host(command, tmp_path, monkeypatch):
@@ -484,6 +545,62 @@ def test_a_restore_that_fails_between_two_steps_keeps_the_files(
     monkeypatch.setattr(command.folders.os, "rename", failing)
     assert command.main(["restore", "shop", "latest", "--replace", "--no-save"]) == 1
     assert (host / "media/a.txt").exists()
+
+
+def test_a_folder_that_is_not_there_is_no_good_backup(command, host):
+    (host / "media").rename(host / "away")
+    assert command.main(["run"]) == 1
+    note = json.loads((host / "state/shop.last").read_text())
+    assert f"the folder {host}/media is not there" in note["problem"] and "good" not in note
+    assert not (host / "log").exists(), "nothing older was let go"
+
+
+def test_what_failed_after_the_database_is_told_with_what_leads_back(
+    command, host, fetching, capsys, monkeypatch
+):
+    def fail(*words):
+        raise command.folders.FolderError("no room")
+
+    fetching("restore")
+    monkeypatch.setattr(command.folders, "exchange", fail)
+    assert command.main(["restore", "shop", "latest", "--replace"]) == 1
+    said = capsys.readouterr().err
+    assert "no room\nReplaced before that: database default; what was there: " in said
+    assert "django.restore shop 4f2a9c1e replace=True" in said
+
+
+def test_nothing_is_replaced_unless_all_of_it_was_saved(
+    command, host, fetching, capsys, monkeypatch
+):
+    saved = {"id": "4f2a9c1e", "size": 7, "problem": "the backup 4f2a9c1e is incomplete"}
+    fetching("restore")
+    monkeypatch.setattr(command, "save_project", lambda *words: saved)
+    assert command.main(["restore", "shop", "latest", "--replace"]) == 1
+    assert "is incomplete" in capsys.readouterr().err
+    assert rows(host / "shop.sqlite3") == ["Ada", "Grace"]
+
+
+def test_what_was_there_and_does_not_come_back_is_told(command, host, monkeypatch):
+    def fail(*words):
+        raise command.databases.DatabaseError("disk full")
+
+    own = {"databases": {"default": {"engine": "mysql", "name": "shop"}}, "user": ME}
+    kept = types.SimpleNamespace(fetch=lambda *words: None)
+    monkeypatch.setattr(command.databases, "load", fail)
+    with pytest.raises(command.Refused) as told:
+        command._load(kept, "shop", own, "default", host / "dump", "4f2a9c1e", host)
+    assert "could not be brought back, either" in str(told.value)
+    assert "django.restore shop 4f2a9c1e replace=True only=database" in str(told.value)
+
+
+def test_one_project_that_breaks_lets_the_others_be_saved(command, host, monkeypatch):
+    settings = json.loads((host / "settings.json").read_text())
+    settings["projects"]["a"] = {**settings["projects"]["shop"], "user": "nobody-here"}
+    (host / "settings.json").write_text(json.dumps(settings))
+    monkeypatch.setattr(command.databases, "_as", lambda user: {"user": pwd.getpwnam(user).pw_uid})
+    assert command.main(["run"]) == 1
+    assert "nobody-here" in json.loads((host / "state/a.last").read_text())["problem"]
+    assert "good" in json.loads((host / "state/shop.last").read_text())
 
 
 def test_a_run_clears_what_a_killed_restore_left(command, host):

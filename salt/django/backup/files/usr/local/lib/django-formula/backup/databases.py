@@ -11,6 +11,7 @@ import pathlib
 import pwd
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import urllib.parse
@@ -195,7 +196,23 @@ def _mariadb(database):
         f"--user={database['user']}",
         "--protocol=tcp",
         "--default-character-set=utf8mb4",
+        *_mariadb_tls(database.get("options", {})),
     ]
+
+
+def _mariadb_tls(options):
+    """Words for MariaDB's programs (list of str) for what Django's ``options`` say of TLS."""
+    files = options.get("ssl") if isinstance(options.get("ssl"), dict) else {}
+    mode = str(options.get("ssl_mode") or "").upper()
+    words = [
+        f"--ssl-{key}={files[key]}"
+        for key in ("ca", "capath", "cert", "key", "cipher")
+        if files.get(key)
+    ]
+    if mode == "VERIFY_IDENTITY" or files.get("check_hostname"):
+        words.append("--ssl-verify-server-cert")
+    wanted = options.get("ssl") or mode in ("REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
+    return ["--ssl", *words] if wanted else []
 
 
 def _mariadb_dump(database):
@@ -320,23 +337,29 @@ def _dump_sqlite(database, path, user):
     The file is in a folder of the project, which might lead elsewhere: so the project's user reads
     it, into a folder of its own.
     """
-    with _Handed(path, user) as own:
-        copy = own / path.name
+    with _Handed(path, user) as handed:
+        copy = handed.folder / path.name
+        handed.give()
         _copy(_uri(database["name"], "ro"), _uri(copy, "rwc"), user)
+        handed.take()
+        found = os.lstat(copy)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+            raise DatabaseError("its copy is no file any more: another process exchanged it")
         os.rename(copy, path)
-    os.chown(path, 0, 0, follow_symlinks=False)
+    os.chown(path, os.geteuid(), os.getegid(), follow_symlinks=False)
 
 
 def _load_sqlite(database, path, user):
-    with _Handed(path, user) as own:
-        copy = own / pathlib.Path(path).name
+    with _Handed(path, user) as handed:
+        copy = handed.folder / pathlib.Path(path).name
         shutil.copyfile(path, copy)
         shutil.chown(copy, user)
+        handed.give()  # from here on what is in it may be anything
         _copy(_uri(copy, "ro"), _uri(database["name"], "rwc"), user)
 
 
 class _Handed:
-    """A folder beside a path that belongs to a user, as long as the ``with`` lasts."""
+    """A folder beside a path, of root until it is given to a user; it ends with the ``with``."""
 
     def __init__(self, path, user):
         self.folder, self.user = pathlib.Path(f"{path}.{user}"), user
@@ -344,8 +367,16 @@ class _Handed:
     def __enter__(self):
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(mode=0o700)
+        return self
+
+    def give(self):
+        """Let the user, and nobody else but root, come to what is in it."""
         shutil.chown(self.folder, self.user)
-        return self.folder
+
+    def take(self):
+        """Let nobody but root change what is in it."""
+        os.chown(self.folder, os.geteuid(), os.getegid())
+        self.folder.chmod(0o700)
 
     def __exit__(self, *_):
         shutil.rmtree(self.folder, ignore_errors=True)

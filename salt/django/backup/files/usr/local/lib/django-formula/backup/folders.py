@@ -36,8 +36,14 @@ def clear(path):
     """Take away what a restore has left beside ``path``, also one that was broken off."""
     path = pathlib.Path(path)
     folder = _beside(path)
-    if (folder / OLD).is_dir() and not path.exists():
-        os.rename(folder / OLD, path)  # it ended between two steps
+    if (folder / OLD).is_dir():  # it ended between two steps
+        try:
+            os.rename(folder / OLD, path)
+        except OSError:  # what is there is not empty
+            raise FolderError(
+                f"{folder / OLD} is what {path} was before a restore that was broken off: move it"
+                " to where it belongs, or remove it"
+            ) from None
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -74,7 +80,7 @@ def exchange(fetched, path, room, live=(), owners=None):
     have here.
 
     room
-        What :func:`beside` returned; the old folder is in it then.
+        What :func:`beside` returned. The old folder is where ``fetched`` was then.
     live
         Paths of files that are in use and stay the same files: databases are loaded instead.
     owners
@@ -88,7 +94,12 @@ def exchange(fetched, path, room, live=(), owners=None):
         os.link(path / name, fetched / name, follow_symlinks=False)
     if not _swap(fetched, path):
         os.rename(path, room / OLD)
-        os.rename(fetched, path)
+        try:
+            os.rename(fetched, path)
+        except OSError:
+            os.rename(room / OLD, path)
+            raise
+        os.rename(room / OLD, fetched)
 
 
 def _swap(one, other):

@@ -192,15 +192,17 @@ def noted(settings, name):
     _write(STATE / f"{name}.last", note)
     try:
         shutil.rmtree(STATE / f"{name}.restore", ignore_errors=True)  # one that was broken off
-        for path in settings["projects"][name]["folders"].values():
-            folders.clear(path)
         note.update(save_project(settings, name, repository.NIGHTLY))
         kept = repository.Repository(settings)
         if note.get("problem") is None:
             note["good"] = now()
             kept.forget(name)
+        for path in settings["projects"][name]["folders"].values():
+            folders.clear(path)
     except ERRORS as error:
         note["problem"] = str(error)
+    except Exception as error:  # the other projects are saved nevertheless
+        note["problem"] = f"{type(error).__name__}: {error}"
     note["ended"] = now()
     _write(STATE / f"{name}.last", {key: each for key, each in note.items() if each is not None})
     return note
@@ -210,6 +212,9 @@ def save_project(settings, name, tag):
     """Save a project: ``{id, size}``, with ``problem`` where some of it could not be read."""
     own = _project(settings, name)
     kept = repository.Repository(settings)
+    for path in own["folders"].values():
+        if not os.path.isdir(path):  # restic passes over it, as if it had been empty
+            raise folders.FolderError(f"the folder {path} is not there")
     room = STATE / name
     shutil.rmtree(room, ignore_errors=True)
     room.mkdir(parents=True, mode=0o711)
@@ -367,15 +372,18 @@ def _replace(settings, kept, project, found, only, save):
             _check(found, rooms[name], [manifest["folders"][name]])
             folders.check(_below(rooms[name], manifest["folders"][name]), path, _live_files(own))
         before = _save_first(settings, project) if save else {}
-        for alias, file in loads.items():
-            dumped = room / file
-            os.rename(_below(room / "fetched", f"{STATE}/{project}/{file}"), dumped)
-            _load(kept, project, own, alias, dumped, before.get("id"), room)
-        for name, path in moves.items():
-            fetched = _below(rooms[name], manifest["folders"][name])
-            known = owners if all(owners) else None
-            folders.exchange(fetched, path, rooms[name], _live_files(own), known)
-        secrets = _restore_secrets(own, room / "fetched", found) if loads else []
+        with _told_if_broken_off(project, before.get("id")) as replaced:
+            for alias, file in loads.items():
+                dumped = room / file
+                os.rename(_below(room / "fetched", f"{STATE}/{project}/{file}"), dumped)
+                _load(kept, project, own, alias, dumped, before.get("id"), room)
+                replaced.append(f"database {alias}")
+            for name, path in moves.items():
+                fetched = _below(rooms[name], manifest["folders"][name])
+                known = owners if all(owners) else None
+                folders.exchange(fetched, path, rooms[name], _live_files(own), known)
+                replaced.append(f"folder {name}")
+            secrets = _restore_secrets(own, room / "fetched", found) if loads else []
     finally:
         shutil.rmtree(room, ignore_errors=True)
         for name in rooms:
@@ -390,11 +398,27 @@ def _replace(settings, kept, project, found, only, save):
     }
 
 
+@contextlib.contextmanager
+def _told_if_broken_off(project, before):
+    """A list of what was replaced; whatever fails then says so, and what leads back."""
+    replaced = []
+    try:
+        yield replaced
+    except (Refused, *ERRORS) as error:
+        if not replaced:
+            raise
+        back = f"; what was there: django.restore {project} {before} replace=True" if before else ""
+        raise Refused(f"{error}\nReplaced before that: {', '.join(replaced)}{back}") from None
+
+
 def _save_first(settings, project):
     """Save what is there before it is replaced."""
     try:
-        return save_project(settings, project, repository.BEFORE)
-    except ERRORS as error:
+        saved = save_project(settings, project, repository.BEFORE)
+        if saved["problem"]:
+            raise Refused(saved["problem"])
+        return saved
+    except (Refused, *ERRORS) as error:
         raise Refused(
             f"{error}\nWhat is there could not be saved, so nothing was changed. Without saving it"
             " first (save=False, or --no-save) nothing would lead back."
@@ -444,8 +468,15 @@ def _load(kept, project, own, alias, dumped, before, room):
         if not before:
             raise Refused(f"{error}\nIt may lack a part now: restore another backup.") from None
         path = f"{STATE}/{project}/{databases.file_name(alias, database)}"
-        kept.fetch(before, room / "before", [path])
-        databases.load(database, _below(room / "before", path), own["user"])
+        try:
+            kept.fetch(before, room / "before", [path])
+            databases.load(database, _below(room / "before", path), own["user"])
+        except ERRORS as second:
+            raise Refused(
+                f"{error}\nIt may lack a part now, since what was there could not be brought back,"
+                f" either: {second}\nTo try that again: django.restore {project} {before}"
+                " replace=True only=database save=False"
+            ) from None
         raise Refused(f"{error}\nThis database was brought back to what it was.") from None
 
 
