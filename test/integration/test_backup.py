@@ -40,6 +40,15 @@ CREATE FUNCTION guard.stop() RETURNS event_trigger LANGUAGE plpgsql AS
 CREATE EVENT TRIGGER stop ON ddl_command_end WHEN TAG IN ('ALTER TABLE')
     EXECUTE FUNCTION guard.stop();
 """
+# Each of these needs the one before: whoever removes one removes those after it.
+CHAINS = """
+SET ROLE guestbook;
+CREATE TEXT SEARCH CONFIGURATION plain (COPY = simple);
+CREATE DOMAIN step0 AS integer;
+DO $$ BEGIN
+    FOR i IN 1..20 LOOP EXECUTE format('CREATE DOMAIN step%s AS step%s', i, i - 1); END LOOP;
+END $$;
+"""
 LONG_AGO = "2020-01-01T00:00:00+00:00"
 WATCHED = """\
 salt-call --log-level error django.backup guestbook >/root/saved 2>&1 &
@@ -94,6 +103,7 @@ def fails(server, *words):
 
 
 def test_what_was_lost_comes_back(server):
+    server.psql(CHAINS, "guestbook")
     first = sign(server, "Ada")
     said = server.run(WATCHED).stdout
     assert "restic" in said and "pg_dump" in said and "Saved: guestbook" in said
@@ -177,6 +187,7 @@ def test_one_that_failed_or_is_overdue_is_told(server):
 def test_another_password_is_refused(server):
     password = kept_password(server)
     server.pillar(PILLAR % {"password": "password: not-the-one-it-has"})
+    assert "backups have their repository" in server.predict().changed
     done = server.apply(check=False)
     assert done.failed == ["backups have their repository"]
     assert "it was made with another password" in done.comment("backups have their repository")
