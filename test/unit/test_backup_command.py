@@ -612,6 +612,20 @@ def test_a_run_clears_what_a_killed_restore_left(command, host):
     assert (host / "media/a.txt").exists()
 
 
+def test_a_run_clears_nothing_where_a_project_may_put_links(command, host, monkeypatch):
+    monkeypatch.setattr(command.folders, "is_ours", lambda path: False)
+    room = command.folders.beside(host / "media")
+    assert command.main(["run"]) == 0
+    assert room.exists()
+
+
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_a_link_is_no_folder_of_roots(command, tmp_path, kind):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    assert command.folders.is_ours(tmp_path / kind / "media") == (kind == "folder")
+
+
 def test_a_command_that_does_not_tell_is_told(command, host, capsys):
     settings = json.loads((host / "settings.json").read_text())
     settings["on_failure"] = ["sh", "-c", "exit 7"]

@@ -47,6 +47,12 @@ def clear(path):
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def is_ours(path):
+    """Whether the folder above ``path`` is root's, so that nobody else puts links in it."""
+    found = os.lstat(pathlib.Path(path).parent)
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+
+
 def _beside(path):
     return path.parent / f"{BESIDE}-{path.name}"
 

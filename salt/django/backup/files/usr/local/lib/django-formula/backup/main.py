@@ -197,7 +197,7 @@ def noted(settings, name):
         if note.get("problem") is None:
             note["good"] = now()
             kept.forget(name)
-        for path in settings["projects"][name]["folders"].values():
+        for path in filter(folders.is_ours, settings["projects"][name]["folders"].values()):
             folders.clear(path)
     except ERRORS as error:
         note["problem"] = str(error)
