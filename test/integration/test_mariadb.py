@@ -239,6 +239,7 @@ def test_a_backup_comes_back_or_all_stays_as_it_was(server):
     as_project(server, f"CREATE TRIGGER guestbook.shout {on}")
     kept = server.call("django.backup", "guestbook")["changes"]["guestbook"]["id"]
     as_project(server, "DROP TRIGGER guestbook.shout; DELETE FROM guestbook.guestbook_entry")
+    as_project(server, "CREATE PROCEDURE guestbook.later() SELECT 1")
     Browser(server.host).submit("/", {"name": "Later", "message": "After the backup."})
 
     # What it lacks at the end of the dump is told, and what was there is loaded again.
@@ -253,4 +254,6 @@ def test_a_backup_comes_back_or_all_stays_as_it_was(server):
     server.call("django.restore", "guestbook", kept, "replace=True")
     assert ask(server, "SELECT name FROM guestbook_entry") == before
     assert ask(server, "SHOW TRIGGERS")[0].startswith("shout\t")
+    routines = "SELECT ROUTINE_NAME FROM information_schema.ROUTINES"
+    assert ask(server, f"{routines} WHERE ROUTINE_SCHEMA = 'guestbook'") == []
     assert "Kept in MariaDB." in Browser(server.host).get("/").text
