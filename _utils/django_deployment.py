@@ -110,7 +110,7 @@ class Deployment:
         self._revision = None
         self._unasked = None  # why the source cannot be asked for its revision
         self._repairs = django_layout.read_json(self.layout.repairs)
-        self._restarts = django_layout.read_json(self.layout.restarts)
+        self._next_restarts = None  # in test mode, what a run would write
         self.planned_venv = None  # in test mode, the one that a run would build or link
         self.database = None  # what the database said last in this run
         self.dismissed = set()  # programs that this run has told to end
@@ -358,14 +358,21 @@ class Deployment:
         named = django_layout.digest({**self._configuration, "restarts": self._restarts}, self.key)
         return f"{self.release_id}-{named}"
 
+    @property
+    def _restarts(self):
+        """Of its processes, how many there were: another run may have made one just before."""
+        return self._next_restarts or django_layout.read_json(self.layout.restarts)
+
     def next_generation(self):
         """
         Let the wanted instance be another one than before, though nothing of it has changed; in
         test mode for this run only.
         """
-        self._restarts = {"count": self._restarts.get("count", 0) + 1}
-        if not self.test:
-            django_layout.write_json(self.layout.restarts, self._restarts)
+        restarts = {"count": self._restarts.get("count", 0) + 1}
+        if self.test:
+            self._next_restarts = restarts
+        else:
+            django_layout.write_json(self.layout.restarts, restarts)
 
     @property
     def likeness(self):

@@ -109,6 +109,11 @@ def balancers_of(server, answers):
         found |= {*having(fleets[name], "balancer"), outside.get("tells")}
         found |= {server} if outside.get("targets") and name == server else set()
     found.discard(None)
+    if not found and any((each.get("outside") or {}).get("targets") for each in answers.values()):
+        raise Refused(
+            f"{server} does not answer, and only a server itself leaves its target groups: mend it,"
+            " or take it out of django:hosts and apply on another one"
+        )
     if not found:
         raise Refused(
             f"No balancer is before {server}: django:hosts has none, and django:balancer:external"

@@ -112,7 +112,7 @@ def _site(fleet, project, doors):
 
 def _module(fleet, project):
     """How the health page of a project is asked for."""
-    domain = project["allowed_hosts"][0].lstrip(".")
+    domain = project["health"]["host"]
     http = {
         "headers": {"Host": domain},
         "follow_redirects": False,

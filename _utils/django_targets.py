@@ -49,7 +49,7 @@ class Group:
     def __init__(self, arn, answer, members, ports, remembered=()):
         self.name, self.answer = title(arn), answer
         self.port = answer["port"] if answer["port"] in ports else ports[0]
-        self._remembered = {tuple(each) for each in remembered}
+        self.remembered = {tuple(each) for each in remembered}
         self._ids = {name: answer["ids"].get(address) for name, address in members.items()}
         self._hosts = {found: name for name, found in self._ids.items()}
         self._unknown = sorted(name for name, found in self._ids.items() if not found)
@@ -81,6 +81,10 @@ class Group:
         """
         Targets to register and to deregister (two sorted lists).
 
+        A host that is still of the map looks after all of its targets itself, as when its front
+        door moves to another port. Of the others none is deregistered while the group would be
+        left without a healthy target, as where the pillar has lost its hosts: a later run does it.
+
         drained
             Whether this host is to be none.
         exclusive
@@ -95,15 +99,21 @@ class Group:
         gone = {
             target
             for target in self.listed
-            if target not in wanted and (exclusive or target in self._remembered)
+            if target not in wanted and (exclusive or target in self.remembered)
         }
+        others = {found for name, found in self._ids.items() if name != host}
+        gone = {target for target in gone if target[0] not in others}
+        well = {target for target, state in self.listed.items() if state in WELL}
+        if not well - gone:
+            gone = {target for target in gone if target[0] == own[0]}
         if drained:
             return [], sorted(gone | ({own} & set(self.listed)))
         return [own] if own not in self.listed else [], sorted(gone)
 
     def ours(self, *more):
-        """Targets (sorted list) that are of the map, and some ``more``, to be remembered."""
-        return [list(each) for each in sorted({*(self.backends() & set(self.listed)), *more})]
+        """Targets (sorted list) that are of the map, or were and stay, and ``more``: to be kept."""
+        kept = (self.backends() | self.remembered) & set(self.listed)
+        return [list(each) for each in sorted({*kept, *more})]
 
     def serves_without(self, host):
         """Whether another target is well."""
@@ -172,7 +182,7 @@ class Groups:
     def _change(self, arn, group, register, deregister):
         """The group after targets were registered and deregistered."""
         answer = self._ask("change_targets", arn, register=register, deregister=deregister)
-        group = self._group(arn, {**group.answer, **answer})
+        group = self._group(arn, {**group.answer, **answer}, group.remembered)
         left = sorted({*register} - {*group.listed}) + sorted({*deregister} & {*group.listed})
         if left:
             words = ", ".join(group.words(target) for target in left)

@@ -136,6 +136,17 @@ def test_who_leaves_the_map_is_deregistered_by_those_that_stay(fleet):
     assert fleet.settle("web1") == {}, "as somebody else's it may be there"
 
 
+def test_the_last_healthy_target_is_not_deregistered_by_others(fleet, monkeypatch):
+    fleet.make()
+    for host in ("web1", "web2", "web1"):
+        fleet.settle(host)
+    del fleet.members["web2"]
+    with monkeypatch.context() as context:
+        context.setattr(django_targets, "WELL", ())
+        assert fleet.settle("web1") == {}
+    assert fleet.settle("web1") == {"deregistered": ["10.0.1.12:80"]}
+
+
 def test_a_group_of_our_own_has_nobody_else(fleet):
     fleet.make().exclusive = True
     fleet.register(STRANGER, ADDRESSES["web2"])
@@ -179,12 +190,15 @@ def test_a_group_for_https_gets_that_port(fleet):
 
 
 def test_a_front_door_that_moved_is_another_target():
-    """Not asked of the emulator, which takes all ports of a host for one."""
-    listed = [{"id": "10.0.1.11", "port": 443, "state": "healthy", "reason": ""}]
-    answer = {"port": 80, "ids": {"10.0.1.11": "10.0.1.11"}, "targets": listed}
-    group = django_targets.Group(
-        "a:targetgroup/shop/1", answer, {"web1": "10.0.1.11"}, [8080], [["10.0.1.11", 443]]
-    )
+    """
+    Each host moves its own, the others serve at the old port until they have. Not asked of the
+    emulator, which takes all ports of a host for one.
+    """
+    hosts = {"web1": "10.0.1.11", "web2": "10.0.1.12"}
+    old = [[address, 443] for address in hosts.values()]
+    listed = [{"id": id_, "port": port, "state": "healthy", "reason": ""} for id_, port in old]
+    answer = {"port": 80, "ids": {each: each for each in hosts.values()}, "targets": listed}
+    group = django_targets.Group("a:targetgroup/shop/1", answer, hosts, [8080], old)
     found = group.plan("web1", drained=False, exclusive=False)
     assert found == ([("10.0.1.11", 8080)], [("10.0.1.11", 443)])
 

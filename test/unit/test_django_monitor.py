@@ -68,6 +68,13 @@ def test_the_monitor_knows_all_hosts_and_the_doors(fleet):
     assert config["projects"]["shop"]["secret_specs"] == {}
 
 
+def test_a_project_without_domains_is_asked_by_a_name_that_it_knows(fleet):
+    hosts = {name: item for name, item in HOSTS.items() if name != "lb1"}
+    config = fleet("mon1", {"domains": []}, hosts)
+    module = config["monitor"]["blackbox"]["modules"]["shop"]["http"]
+    assert module["headers"] == {"Host": "localhost"}
+
+
 def test_without_a_balancer_each_web_host_is_asked_by_tls_where_it_has_it(fleet):
     hosts = {name: item for name, item in HOSTS.items() if name != "lb1"}
     tls = {"certificate": "/etc/ssl/shop.pem", "key": "/etc/ssl/shop.key"}
