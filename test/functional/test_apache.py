@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 
+import django_deployment
 import django_embedded
 import pytest
 from front import (
@@ -128,8 +129,12 @@ def site(minion_opts):
 
 @pytest.fixture(scope="module")
 def uwsgi(minion_opts):
+    """Where Nginx was in front until now, and the process of that time still serves."""
     project = {**SHOP, "app": {"server": "uwsgi"}}
-    with folder() as root, running(minion_opts, root, project, UwsgiApplication) as site:
+    with folder() as root, contextlib.ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as before:
+            before.setattr(django_deployment.Deployment, "spoken", "uwsgi")
+            site = stack.enter_context(running(minion_opts, root, project, UwsgiApplication))
         yield site
 
 
