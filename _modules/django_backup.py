@@ -194,7 +194,8 @@ def backups(project):
         Its name.
 
     Returns a list of ``{"id", "time", "age", "size", "kind"}``: ``size`` in bytes of what comes
-    back, ``kind`` is ``backup``, or ``before-restore`` for what was saved just before a restore.
+    back, ``kind`` is ``backup``, ``before-restore`` for what was saved just before a restore, or
+    ``incomplete`` for one that lacks files which could not be read, and is nobody's ``latest``.
     Raises CommandExecutionError when the repository does not answer.
 
     CLI Example:

@@ -1,5 +1,6 @@
 """One project of the pillar, with everything worked out: paths, domains, credentials, processes."""
 
+import pathlib
 import re
 
 import django_mod_wsgi
@@ -105,7 +106,8 @@ def resolve(name, given, fleet, host, count):
     }
     if django_mod_wsgi.embeds(given["app"]):
         project["app"].update(django_server_apache.sizes(fleet["apache"], host, True))
-    project["writable"], project["links"] = _writable(given, paths, databases)
+    folders = _writable(given, paths, databases)
+    project["writable"], project["above_writable"], project["links"] = folders
     project["aws"] = bool(project["media"]["s3"] or project["cdn"].get("distribution"))
     project["health"] = _health(given, site)
     project["web"] = _web(given, front, fleet, project["app"])
@@ -276,6 +278,10 @@ def _files(given):
 
 
 def _writable(given, paths, databases):
+    """
+    Folders that the project may write to, those above them, which are root's so that it cannot put
+    a link in the place of one, and links to them in its tree.
+    """
     names = {item["path"] for item in given["writable"]} - {"media"}
     if given["media"]["private"]:
         names.discard("private")
@@ -289,7 +295,13 @@ def _writable(given, paths, databases):
         for item in given["writable"]
         if item["link"]
     ]
-    return [f"{paths['shared']}/{name}" for name in sorted(names)], links
+    above = {str(parent) for name in names for parent in pathlib.PurePosixPath(name).parents}
+    above -= {*names, ".", "media", "private"}
+    return (
+        [f"{paths['shared']}/{name}" for name in sorted(names)],
+        [f"{paths['shared']}/{name}" for name in sorted(above)],
+        links,
+    )
 
 
 def _health(given, site):

@@ -104,11 +104,12 @@ def said(host):
 def test_a_run_saves_and_notes_and_lets_old_ones_go(command, host, capsys):
     assert command.main(["run"]) == 0
     assert "shop: saved as 4f2a9c1e, 7 bytes" in capsys.readouterr().out
-    unlock, saved, before, nightly = said(host)
+    unlock, saved, before, partial, nightly = said(host)
     state = host / "state"
     assert saved.startswith(f"backup --json --host=shop --tag=backup --exclude=/x -- {state}/shop ")
     assert saved.endswith(f"{host}/media {host}/secrets.json")
     assert "--keep-within=30d" in before and "--tag=before-restore" in before
+    assert "--keep-within=30d" in partial and "--tag=incomplete" in partial
     assert nightly.endswith("--tag=backup --keep-last=3 --keep-daily=7 --prune")
     note = json.loads((state / "shop.last").read_text())
     assert note["good"] and note["id"] == "4f2a9c1e" and "problem" not in note
@@ -139,7 +140,10 @@ def test_what_could_not_be_read_is_tried_again_and_then_told(command, host):
         "forget",
         "unlock",
         "backup",
+        "tag",
+        "snapshots",
     ]
+    assert said(host)[-2].startswith("tag --set=incomplete ")
     problem = json.loads((host / "state/shop.last").read_text())["problem"]
     assert "incomplete" in problem and "permission denied" in problem
 

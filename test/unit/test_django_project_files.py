@@ -154,3 +154,12 @@ def test_hosts_that_share_uploads_need_a_number_for_the_user(resolve):
     assert errors == [told]
     project["uid"] = 900
     assert resolve({"hosts": hosts, "projects": {"shop": project}})["errors"] == []
+
+
+def test_folders_above_a_writable_one_are_not_the_project_s(resolve_project):
+    """It could put a link in the place of one, where root makes and brings back what is below."""
+    given = [{"path": "a/b/c"}, {"path": "a/b"}, {"path": "media/x"}, {"path": "d"}]
+    shop = resolve_project(writable=given)["projects"]["shop"]
+    shared = "/srv/django/shop/shared"
+    assert shop["writable"] == [f"{shared}/{name}" for name in ("a/b", "a/b/c", "d", "media/x")]
+    assert shop["above_writable"] == [f"{shared}/a"]

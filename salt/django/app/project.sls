@@ -42,8 +42,11 @@ include:
       - {{ paths.run }}: [{user: {{ project.user }}}, {group: www-data}, {mode: '2750'}]
       - {{ paths.log }}: [{mode: '3770'}]
       - {{ paths.cache }}: [{user: {{ project.user }}}, {mode: '0700'}]
+{%- for path in project.above_writable %}
+      - {{ path }}
+{%- endfor %}
 {%- for path in project.writable %}
-      - {{ path }}: [{user: {{ project.user }}}, {makedirs: True}]
+      - {{ path }}: [{user: {{ project.user }}}]
 {%- endfor %}
     - user: root
     - group: {{ project.group }}

@@ -234,6 +234,8 @@ def save_project(settings, name, tag):
         if unread:  # a file may have been removed while it was read
             kept.discard(snapshot)
             snapshot, size, unread = kept.save(name, tag, paths, own["excludes"])
+        if unread:
+            snapshot = kept.set_apart(name, snapshot)
     finally:
         shutil.rmtree(room, ignore_errors=True)
     _write(STATE / f"{name}.sizes", {**_sizes(name), snapshot[:SHORT]: size})

@@ -12,7 +12,8 @@ import subprocess
 PROGRAM = "restic"
 CACHE = "/var/cache/django-backup"
 MOUNTS = "/etc/fstab"
-NIGHTLY, BEFORE = "backup", "before-restore"  # tags: what came by itself, what a restore replaced
+# Tags: what came by itself, what a restore replaced, what lacks files that could not be read.
+NIGHTLY, BEFORE, PARTIAL = "backup", "before-restore", "incomplete"
 KEPT_BEFORE = "30d"  # how long the latter are kept
 INCOMPLETE = 3  # exit status: some files could not be read
 MISSING = ("Is there a repository at the following location", "repository does not exist")
@@ -116,8 +117,15 @@ class Repository:
         """Let go what is older than what is to be kept of a project, and free its room."""
         keep = [f"--keep-{name}={count}" for name, count in self.keep.items() if count]
         argv = ["forget", f"--host={project}", "--group-by=host"]
-        self._ask(*argv, f"--tag={BEFORE}", f"--keep-within={KEPT_BEFORE}")
+        for tag in (BEFORE, PARTIAL):
+            self._ask(*argv, f"--tag={tag}", f"--keep-within={KEPT_BEFORE}")
         self._ask(*argv, f"--tag={NIGHTLY}", *keep, "--prune")
+
+    def set_apart(self, project, snapshot):
+        """Let a backup be one that lacks something, which is nobody's latest; its new id (str)."""
+        self._ask("tag", f"--set={PARTIAL}", snapshot)
+        marked = [each["id"] for each in self.snapshots(project) if each["tag"] == PARTIAL]
+        return marked[0] if marked else snapshot
 
     def discard(self, snapshot):
         """Let go one snapshot."""
