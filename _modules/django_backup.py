@@ -4,7 +4,6 @@ Backups: what the command ``django-backup`` is told, and what operators ask of i
 One module with ``django.py`` to Salt.
 """
 
-import contextlib
 import json
 import os
 
@@ -258,9 +257,9 @@ def restore(project, backup, into=None, replace=False, only=None, save=True):
     words = [f"--into={into}"] if into else ["--replace"] if replace is True else []
     words += [f"--only={only}"] if only else []
     words += [] if save else ["--no-save"]
+    words += ["--held"] if replace is True and _hold(project) else []
     # A number is what Salt makes of an id without letters.
-    with _held(project) if replace is True else contextlib.nullcontext():
-        told = _ask("restore", *words, "--", project, str(backup))
+    told = _ask("restore", *words, "--", project, str(backup))
     comment = f"The backup {told['id'][:8]} of {told['time']} is back"
     if into:
         return {"changes": told["into"], "comment": f"{comment}, in {into}."}
@@ -270,13 +269,13 @@ def restore(project, backup, into=None, replace=False, only=None, save=True):
     return {"changes": changes, "comment": f"{comment}.{before} {hint}"}
 
 
-@contextlib.contextmanager
-def _held(project):
-    """No release of the project meanwhile, on a host that runs it."""
+def _hold(project):
+    """No release of the project meanwhile, on a host that runs it: whether this process has it."""
     config = _access().valid()
-    if project in config["projects"] and "django.app.project" in config["tiers"]:
+    runs = project in config["projects"] and "django.app.project" in config["tiers"]
+    if runs:
         _access().lock(project)
-    yield
+    return runs
 
 
 def _ask(*words):

@@ -43,9 +43,19 @@ def last(name, patience, now=None, folder=STATE, settings=django_backup.SETTINGS
 
 
 def complaints(names, patience, **places):
-    """A sentence (list of str) on each project whose last backup failed, or is overdue."""
+    """
+    A sentence (list of str) on each project whose last backup failed, or is overdue, and on each
+    restore that did not come to its end.
+    """
     told = []
     for name in sorted(names):
+        half = _read(pathlib.Path(places.get("folder", STATE), f"{name}.replacing"))
+        if half and not _runs(half):
+            way = f"django.restore {name} {half['before'] or half['id']} replace=True"
+            told.append(
+                f"A restore of {name} ({half['id']}, {half['started']}) did not come to its end, so"
+                f" its data may be in part of another time. What leads back: {way}"
+            )
         found = last(name, patience, **places)
         good = f"the last good one is {found['age']} old" if "age" in found else "there is none yet"
         hint = f"to try again: {django_backup.PROGRAM} run {name}"
@@ -62,9 +72,13 @@ def _result(note):
         return NEVER
     if "ended" in note:
         return FAILED if note.get("problem") else DONE
+    return RUNS if _runs(note) else BROKEN_OFF
+
+
+def _runs(note):
+    """Whether the process that wrote a note is at it."""
     process = django_running.table().get(note.get("pid"))
-    runs = process and any(word.endswith(SCRIPT) for word in process.argv)
-    return RUNS if runs else BROKEN_OFF
+    return bool(process and any(word.endswith(SCRIPT) for word in process.argv))
 
 
 def _seconds(text):

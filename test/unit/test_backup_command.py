@@ -1,6 +1,7 @@
 """The command django-backup: dumps, folders that change places, what it refuses and notes."""
 
 import contextlib
+import fcntl
 import importlib.util
 import json
 import os
@@ -65,6 +66,7 @@ def host(command, tmp_path, monkeypatch):
     monkeypatch.setattr(command, "STATE", tmp_path / "state")
     monkeypatch.setattr(command, "METRICS", tmp_path / "metrics/django-backup.prom")
     monkeypatch.setattr(command, "LOCK", tmp_path / "lock")
+    monkeypatch.setattr(command, "PROJECT_LOCKS", tmp_path / "locks")
     monkeypatch.setattr(command, "SETTINGS", tmp_path / "settings.json")
     database = {"engine": "sqlite", "name": str(tmp_path / "shop.sqlite3")}
     with contextlib.closing(sqlite3.connect(database["name"])) as opened, opened:
@@ -571,6 +573,25 @@ def test_what_failed_after_the_database_is_told_with_what_leads_back(
     said = capsys.readouterr().err
     assert "no room\nReplaced before that: database default; what was there: " in said
     assert "django.restore shop 4f2a9c1e replace=True" in said
+    note = json.loads((host / "state/shop.replacing").read_text())
+    assert (note["id"], note["before"]) == ("4f2a9c1e", "4f2a9c1e")
+
+
+def test_a_restore_that_went_well_leaves_no_note(command, host, fetching):
+    fetching("restore")
+    assert command.main(["restore", "shop", "latest", "--replace"]) == 0
+    assert not (host / "state/shop.replacing").exists()
+
+
+def test_nothing_is_restored_while_a_release_is_made(command, host, fetching, capsys):
+    fetching("restore")
+    (host / "locks").mkdir()
+    with open(host / "locks/django-formula-shop.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert command.main(["restore", "shop", "latest", "--replace"]) == 1
+        assert "another run works on shop" in capsys.readouterr().err
+        assert rows(host / "shop.sqlite3") == ["Ada", "Grace"]
+        assert command.main(["restore", "shop", "latest", "--replace", "--held"]) == 0
 
 
 def test_nothing_is_replaced_unless_all_of_it_was_saved(

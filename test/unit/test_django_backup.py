@@ -281,3 +281,13 @@ def test_one_that_was_killed_is_told(noted):
 def test_a_note_that_makes_no_sense_is_none(noted, tmp_path):
     (tmp_path / "shop.last").write_text("[]")
     assert noted(None)[0]["result"] == "has not run yet"
+
+
+def test_a_restore_that_was_killed_is_told_until_one_ends_well(noted, tmp_path):
+    note = {"started": GOOD, "pid": 0, "id": "4f2a9c1e", "before": "77aa00bb"}
+    (tmp_path / "shop.replacing").write_text(json.dumps(note))
+    _, (complaint,) = noted({"started": GOOD, "ended": GOOD, "good": GOOD, "size": 9})
+    assert "(4f2a9c1e, 2027-01-15T05:00:00+00:00) did not come to its end" in complaint
+    assert complaint.endswith("django.restore shop 77aa00bb replace=True")
+    (tmp_path / "shop.replacing").unlink()
+    assert noted({"started": GOOD, "ended": GOOD, "good": GOOD, "size": 9})[1] == []

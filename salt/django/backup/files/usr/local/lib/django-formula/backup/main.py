@@ -32,6 +32,7 @@ SETTINGS = pathlib.Path("/etc/django-formula/backup/settings.json")
 STATE = pathlib.Path("/var/lib/django-backup")  # dumps on their way, and notes
 METRICS = pathlib.Path("/var/lib/prometheus/node-exporter/django-backup.prom")
 LOCK = pathlib.Path("/run/django-backup.lock")
+PROJECT_LOCKS = pathlib.Path("/run/lock")  # those that releases of a project hold, too
 MANIFEST = "manifest.json"
 OPENED = "repository.json"  # Salt's note of the repository that has opened
 LATEST = "latest"
@@ -45,6 +46,10 @@ ERRORS = (repository.RepositoryError, databases.DatabaseError, folders.FolderErr
 
 class Refused(Exception):
     """What is asked for is not done; the message says why."""
+
+
+class HalfLoaded(Refused):
+    """A database may have a part of a backup alone."""
 
 
 def main(words):
@@ -85,6 +90,8 @@ def arguments():
     back.add_argument(
         "--no-save", dest="save", action="store_false", help="do not save what is there before"
     )
+    # Salt holds the project's lock itself.
+    back.add_argument("--held", action="store_true", help=argparse.SUPPRESS)
     return parser
 
 
@@ -161,7 +168,7 @@ def listed(settings, project):
     return found
 
 
-def restore(settings, project, backup, into, replace, only, save):
+def restore(settings, project, backup, into, replace, only, save, held):
     """Bring a backup back: into a folder, or in the place of what is there."""
     own = _project(settings, project)
     kept = repository.Repository(settings)
@@ -176,7 +183,8 @@ def restore(settings, project, backup, into, replace, only, save):
     with locked():
         if into:
             return _beside(kept, project, found, pathlib.Path(into), only)
-        return _replace(settings, kept, project, found, only, save)
+        with contextlib.nullcontext() if held else _no_release(project):
+            return _replace(settings, kept, project, found, only, save)
 
 
 COMMANDS = {"open": open_repository, "run": run, "list": listed, "restore": restore}
@@ -374,7 +382,7 @@ def _replace(settings, kept, project, found, only, save):
             _check(found, rooms[name], [manifest["folders"][name]])
             folders.check(_below(rooms[name], manifest["folders"][name]), path, _live_files(own))
         before = _save_first(settings, project) if save else {}
-        with _told_if_broken_off(project, before.get("id")) as replaced:
+        with _told_if_broken_off(project, found["id"], before.get("id")) as replaced:
             for alias, file in loads.items():
                 dumped = room / file
                 os.rename(_below(room / "fetched", f"{STATE}/{project}/{file}"), dumped)
@@ -401,16 +409,27 @@ def _replace(settings, kept, project, found, only, save):
 
 
 @contextlib.contextmanager
-def _told_if_broken_off(project, before):
-    """A list of what was replaced; whatever fails then says so, and what leads back."""
-    replaced = []
+def _told_if_broken_off(project, backup, before):
+    """
+    A list of what was replaced; whatever fails then says so, and what leads back. A note stays
+    until a restore has done all of it, so that one that is killed is told of, too.
+    """
+    note, replaced = STATE / f"{project}.replacing", []
+    earlier = _read(note)
+    _write(note, {"started": now(), "pid": os.getpid(), "id": backup[:SHORT], "before": before})
     try:
         yield replaced
     except (Refused, *ERRORS) as error:
-        if not replaced:
-            raise
-        back = f"; what was there: django.restore {project} {before} replace=True" if before else ""
-        raise Refused(f"{error}\nReplaced before that: {', '.join(replaced)}{back}") from None
+        if replaced:
+            way = f"; what was there: django.restore {project} {before} replace=True"
+            told = f"{error}\nReplaced before that: {', '.join(replaced)}{way if before else ''}"
+            raise Refused(told) from None
+        if earlier:
+            _write(note, earlier)
+        elif not isinstance(error, HalfLoaded):
+            note.unlink()
+        raise
+    note.unlink()
 
 
 def _save_first(settings, project):
@@ -468,13 +487,14 @@ def _load(kept, project, own, alias, dumped, before, room):
         if databases.is_whole(database):
             raise Refused(f"{error}\nThis database is as it was.") from None
         if not before:
-            raise Refused(f"{error}\nIt may lack a part now: restore another backup.") from None
+            told = f"{error}\nIt may lack a part now: restore another backup."
+            raise HalfLoaded(told) from None
         path = f"{STATE}/{project}/{databases.file_name(alias, database)}"
         try:
             kept.fetch(before, room / "before", [path])
             databases.load(database, _below(room / "before", path), own["user"])
         except ERRORS as second:
-            raise Refused(
+            raise HalfLoaded(
                 f"{error}\nIt may lack a part now, since what was there could not be brought back,"
                 f" either: {second}\nTo try that again: django.restore {project} {before}"
                 " replace=True only=database save=False"
@@ -513,6 +533,18 @@ def locked():
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         STATE.mkdir(mode=0o711, exist_ok=True)
         STATE.chmod(0o711)
+        yield
+
+
+@contextlib.contextmanager
+def _no_release(project):
+    """No release of a project meanwhile, nor does one run; :class:`Refused` where one does."""
+    PROJECT_LOCKS.mkdir(exist_ok=True)
+    with open(PROJECT_LOCKS / f"django-formula-{project}.lock", "a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refused(f"another run works on {project}: try again when it has ended") from None
         yield
 
 
