@@ -25,8 +25,8 @@ pytestmark = [
         "several servers",
         "a whole fleet of ten servers and their master",
         "bare servers serve after two runs, a third changes nothing; only the front doors can be "
-        "seen from outside; servers come and go; one that was cut off in a deploy converges; the "
-        "replica takes the database's place",
+        "seen from outside; servers come, go and are lost; one that was cut off in a deploy "
+        "converges; the replica takes the database's place",
         on=["Debian 12"],
     ),
     pytest.mark.proves(
