@@ -22,7 +22,6 @@ from salt.exceptions import CommandExecutionError
 __virtualname__ = "django"
 
 LOCK = "haproxy.pool"
-LOCK_OUTSIDE = "backends"
 
 
 def __virtual__():
@@ -148,7 +147,7 @@ def _outside(verb, host, timeout, test):
     with _told():
         host = keeper.member(host)
         if not test:
-            _lock(LOCK_OUTSIDE)
+            _lock(django_outside.LOCK)
         changes, states = getattr(keeper, verb)(host, timeout, test)
     will = "would get" if test else "gets"
     comment = f"{host} {will} {'no new requests' if verb == 'drain' else 'requests again'}."

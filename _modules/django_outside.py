@@ -18,8 +18,6 @@ from salt.exceptions import CommandExecutionError
 
 __virtualname__ = "django"
 
-LOCK = "backends"
-
 
 def __virtual__():
     return __virtualname__
@@ -76,7 +74,7 @@ def tell_backends(test=False):
     external = config["external"]
     with _told():
         if not test:
-            django_lock.hold(LOCK)
+            django_lock.hold(django_outside.LOCK)
         drained = django_told.keep(external["members"], test)
         changes = django_told.tell(external, config["backends"], drained, test)
     if not external["hook"]:
@@ -105,7 +103,7 @@ def register_targets(test=False):
     config = _targets()
     with _told():
         if not test:
-            django_lock.hold(LOCK)
+            django_lock.hold(django_outside.LOCK)
         listed = django_drained.load()
         own = config["host"]["name"]
         groups = django_targets.Groups(config, _access().read_file)

@@ -3,6 +3,8 @@ Monitoring: Prometheus on the host with the role monitor, what it asks of the ot
 the exporters by which they answer.
 """
 
+import django_address
+
 ROLE = "monitor"
 PROMETHEUS, BLACKBOX, EXPORTER = (
     "prometheus",
@@ -34,7 +36,10 @@ def exporter(host, hosts):
     """Where this host answers the monitor (dict); empty in a map that has none."""
     if not any(ROLE in item["roles"] for item in hosts.values()):
         return {}
-    return {"service": EXPORTER, "listen": f"{_bracket(host['address'])}:{EXPORTER_PORT}"}
+    return {
+        "service": EXPORTER,
+        "listen": f"{django_address.bracketed(host['address'])}:{EXPORTER_PORT}",
+    }
 
 
 def configuration(fleet, host, hosts, projects):
@@ -77,7 +82,7 @@ def configuration(fleet, host, hosts, projects):
 
 
 def _host(name, item):
-    target = f"{_bracket(item['address'])}:{EXPORTER_PORT}"
+    target = f"{django_address.bracketed(item['address'])}:{EXPORTER_PORT}"
     return {"targets": [target], "labels": {"instance": name}}
 
 
@@ -98,7 +103,7 @@ def _site(fleet, project, doors):
         "params": {"module": [name]},
         "static_configs": [
             {
-                "targets": [f"{scheme}://{_bracket(item['address'])}:{port}{path}"],
+                "targets": [f"{scheme}://{django_address.bracketed(item['address'])}:{port}{path}"],
                 "labels": {"project": name, "instance": door},
             }
             for door, item in doors.items()
@@ -121,7 +126,3 @@ def _module(fleet, project):
     if _is_encrypted(fleet, project["name"]):
         http["tls_config"] = {"server_name": domain}
     return {"prober": "http", "timeout": PROBE_TIMEOUT, "http": http}
-
-
-def _bracket(address):
-    return f"[{address}]" if ":" in address else address

@@ -2,6 +2,7 @@
 
 import urllib.parse
 
+import django_address
 import django_project_files
 
 # names that exist for a release only; before there is one they have no value
@@ -135,7 +136,7 @@ def _database(database, secrets, alias):
     result["password"] = password
     result["url"] = (
         f"{engine}://{_quote(database['user'])}:{_quote(password)}"
-        f"@{_bracket(database['host'])}:{database['port']}/{_quote(database['name'])}"
+        f"@{django_address.bracketed(database['host'])}:{database['port']}/{_quote(database['name'])}"
     )
     if database["options"]:
         result["url"] += "?" + urllib.parse.urlencode(sorted(database["options"].items()))
@@ -171,7 +172,7 @@ def _memcached(cache):
         names["cache.url"] = f"pymemcache://{cache['socket']}"
         return names
     names.update({f"cache.{key}": cache[key] for key in ("host", "port")})
-    names["cache.location"] = f"{_bracket(cache['host'])}:{cache['port']}"
+    names["cache.location"] = f"{django_address.bracketed(cache['host'])}:{cache['port']}"
     names["cache.url"] = f"pymemcache://{names['cache.location']}"
     return names
 
@@ -192,12 +193,8 @@ def _broker(broker, secrets):
 def _redis_url(server, password):
     """URL of a Redis without the number of a database."""
     login = f":{_quote(password)}@" if password else ""
-    return f"redis://{login}{_bracket(server['host'])}:{server['port']}"
+    return f"redis://{login}{django_address.bracketed(server['host'])}:{server['port']}"
 
 
 def _quote(text):
     return urllib.parse.quote(str(text), safe="")
-
-
-def _bracket(host):
-    return f"[{host}]" if ":" in host else host

@@ -9,6 +9,7 @@ import django_schema
 import django_targets
 import django_told
 
+LOCK = "backends"  # of whoever looks at the list of backends and changes it
 POLL_SECONDS = 0.5
 HEALTH_TIMEOUT = 5
 

@@ -3,6 +3,7 @@
 import pathlib
 import re
 
+import django_address
 import django_mod_wsgi
 import django_project_broker
 import django_project_cache
@@ -230,7 +231,7 @@ def _site(given, front, host):
         names = [host["hostname"], host["fqdn"], *host["addresses"]]
         names += ["localhost", "127.0.0.1", "::1"]
         first = host["address"]
-    allowed = _unique(_bracket(name) for name in names if name)
+    allowed = _unique(django_address.bracketed(name) for name in names if name)
     schemes = ["https"] if https and (not tls or tls["redirect"]) else ["http"]
     if https and tls and not tls["redirect"]:
         schemes = ["https", "http"]
@@ -245,7 +246,7 @@ def _site(given, front, host):
         "domains": domains,
         "allowed_hosts": allowed,
         "csrf_trusted_origins": _unique(origins),
-        "url": f"{scheme}://{_bracket(first)}{port}",
+        "url": f"{scheme}://{django_address.bracketed(first)}{port}",
         "catch_all": not domains,
     }
 
@@ -375,7 +376,3 @@ def _password(value):
 
 def _unique(items):
     return list(dict.fromkeys(items))
-
-
-def _bracket(name):
-    return f"[{name}]" if ":" in name else name

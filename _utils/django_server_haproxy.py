@@ -2,6 +2,8 @@
 
 import hashlib
 
+import django_address
+
 COOKIE_LENGTH = 12  # of what names a host to visitors, who need not know its name
 CONFIG = "/etc/haproxy/haproxy.cfg"
 SERVICE = "haproxy"
@@ -64,7 +66,7 @@ def _project(project, given, hosts):
         "members": [
             {
                 "name": name,
-                "address": f"{_bracket(host['address'])}:{web['port']}",
+                "address": f"{django_address.bracketed(host['address'])}:{web['port']}",
                 "host": host["address"],
                 "port": web["port"],
                 "cookie": hashlib.sha256(name.encode()).hexdigest()[:COOKIE_LENGTH],
@@ -104,7 +106,3 @@ def _tls(project, given):
         "redirect": tls["redirect"],
         "hsts": 0 if own else tls["hsts"],
     }
-
-
-def _bracket(address):
-    return f"[{address}]" if ":" in address else address

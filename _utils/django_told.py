@@ -5,6 +5,7 @@ import os
 import pathlib
 import shlex
 
+import django_address
 import django_drained
 import django_layout
 from django_run import CommandError, build_environment, run
@@ -91,7 +92,7 @@ def words(entry):
     if not entry:
         return "nothing"
     servers = [
-        f"{server['name']} ({_bracket(server['address'])}:{server['port']}"
+        f"{server['name']} ({django_address.bracketed(server['address'])}:{server['port']}"
         f"{', drained' if server['drained'] else ''})"
         for server in entry["servers"]
     ]
@@ -102,10 +103,6 @@ def words(entry):
         asked += f", or :{by_address['port']}{by_address['path']} by address"
     domains = ", ".join(entry["domains"]) or "every name"
     return f"{domains} at {', '.join(servers)}; healthy if {asked}"
-
-
-def _bracket(address):
-    return f"[{address}]" if ":" in address else address
 
 
 def keep(members, test=False):

@@ -3,7 +3,7 @@
 import json
 import re
 
-from .server import Server
+from .server import Server, told_of
 
 PKI = "/etc/salt/pki"
 FINGERPRINT = re.compile(r"its fingerprint +((?:[0-9a-f]{2}:){31}[0-9a-f]{2})\n")
@@ -42,17 +42,7 @@ class Master(Server):
 
     def apply(self, *words, target="*"):
         """What ``state.apply`` changed and what failed (dict by server of two lists of IDs)."""
-        found = {}
-        for name, results in self.salt(target, "state.apply", *words, check=False).items():
-            assert isinstance(results, dict), f"{name}: {results}"
-            found[name] = tuple(
-                [result["__id__"] for result in results.values() if fits(result)]
-                for fits in (
-                    lambda result: result["result"] is None or result["changes"],
-                    lambda result: result["result"] is False,
-                )
-            )
-        return found
+        return told_of(self.salt(target, "state.apply", *words, check=False))
 
     def order(self, *words):
         """An order to a runner (its outcome)."""

@@ -52,6 +52,17 @@ def wait_for(condition, seconds=20):
         time.sleep(0.1)
 
 
+def told_of(answers):
+    """What runs of the states changed and what failed (dict by server of two lists of IDs)."""
+    found = {}
+    for name, results in answers.items():
+        assert isinstance(results, dict), f"{name}: {results}"
+        each = results.values()
+        changed = [item["__id__"] for item in each if item["result"] is None or item["changes"]]
+        found[name] = changed, [item["__id__"] for item in each if item["result"] is False]
+    return found
+
+
 class Outcome:
     """What a run of the states did, or would do."""
 

@@ -14,7 +14,7 @@ from test.hosts import boot
 from . import fleet as several
 from .guestbook import INDEX, SOURCE, no_failed_request
 from .machines import ensure
-from .server import CHANGED, CHECKOUT, ROOT, Server, put_checkout
+from .server import CHANGED, CHECKOUT, ROOT, Server, put_checkout, told_of
 
 pytestmark = [
     pytest.mark.proves(
@@ -48,16 +48,7 @@ class Operator(Server):
 
     def apply(self, *words, check=True):
         """What ``state.apply`` changed and what failed (dict by server of two lists of IDs)."""
-        found = {}
-        for name, results in self.ask("*", "state.apply", *words, check=False).items():
-            assert isinstance(results, dict), f"{name}: {results}"
-            found[name] = tuple(
-                [result["__id__"] for result in results.values() if fits(result)]
-                for fits in (
-                    lambda result: result["result"] is None or result["changes"],
-                    lambda result: result["result"] is False,
-                )
-            )
+        found = told_of(self.ask("*", "state.apply", *words, check=False))
         well = not any(failed for _, failed in found.values())
         assert (self.status == 0) == well and (well or not check), found
         return found

@@ -28,81 +28,74 @@ NOT_OURS = re.compile(
 )
 LOCKS = f"SET lock_timeout = '{PATIENCE}s';\n"
 MARIADB_LOCKS = f"SET lock_wait_timeout = {PATIENCE}, FOREIGN_KEY_CHECKS = 0;\n"
-# Everything of the database but its extensions goes, in the transaction that brings the dump back.
-# Names are told before one of a kind goes, since it may take others with it.
-CLEAN = """\
+# Everything of the database but its extensions goes, in the transaction that brings the dump back:
+# catalogue, statement, which of it. Names are told before one of a kind goes, since it may take
+# others with it.
+RELATION = "'DROP %s IF EXISTS public.%I CASCADE', {}, relname"
+KINDS = (
+    "CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW'"
+    " WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END"
+)
+EVERYTHING = (
+    (
+        "pg_namespace",
+        "'DROP SCHEMA IF EXISTS %I CASCADE', nspname",
+        "nspowner = current_user::regrole AND nspname <> 'public' AND nspname !~ '^pg_'",
+    ),
+    (
+        "pg_class",
+        RELATION.format(KINDS),
+        "relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'f')",
+    ),
+    (
+        "pg_class",
+        RELATION.format("'SEQUENCE'"),
+        "relnamespace = 'public'::regnamespace AND relkind = 'S'",
+    ),
+    (
+        "pg_proc",
+        "'DROP ROUTINE IF EXISTS %s CASCADE', oid::regprocedure",
+        "pronamespace = 'public'::regnamespace",
+    ),
+    (
+        "pg_type",
+        "'DROP TYPE IF EXISTS %s CASCADE', oid::regtype",
+        "typnamespace = 'public'::regnamespace AND (typtype IN ('e', 'd', 'r') OR EXISTS"
+        " (SELECT FROM pg_class WHERE pg_class.oid = typrelid AND relkind = 'c'))",
+    ),
+    (
+        "pg_collation",
+        "'DROP COLLATION IF EXISTS public.%I CASCADE', collname",
+        "collnamespace = 'public'::regnamespace",
+    ),
+    (
+        "pg_ts_config",
+        "'DROP TEXT SEARCH CONFIGURATION IF EXISTS public.%I CASCADE', cfgname",
+        "cfgnamespace = 'public'::regnamespace",
+    ),
+    (
+        "pg_ts_dict",
+        "'DROP TEXT SEARCH DICTIONARY IF EXISTS public.%I CASCADE', dictname",
+        "dictnamespace = 'public'::regnamespace",
+    ),
+)
+DROP = """\
+    FOREACH statement IN ARRAY ARRAY(
+        SELECT format({1}) FROM {0} WHERE {2}
+            AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = '{0}'::regclass
+                AND objid = {0}.oid AND deptype = 'e')
+    )
+    LOOP
+        EXECUTE statement;
+    END LOOP;
+"""
+CLEAN = f"""\
 SET client_min_messages = warning;
 DO $clean$
 DECLARE
     statement text;
 BEGIN
-    FOREACH statement IN ARRAY ARRAY(
-        SELECT format('DROP SCHEMA %I CASCADE', nspname)
-        FROM pg_namespace WHERE nspowner = current_user::regrole AND nspname <> 'public'
-            AND nspname !~ '^pg_'
-    )
-    LOOP
-        EXECUTE statement;
-    END LOOP;
-    FOREACH statement IN ARRAY ARRAY(
-        SELECT format('DROP %s IF EXISTS public.%I CASCADE', CASE relkind
-            WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE'
-            WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END, relname)
-        FROM pg_class
-        WHERE relnamespace = 'public'::regnamespace
-            AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
-            AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass
-                AND objid = pg_class.oid AND deptype = 'e')
-        ORDER BY relkind = 'S'
-    )
-    LOOP
-        EXECUTE statement;
-    END LOOP;
-    FOREACH statement IN ARRAY ARRAY(
-        SELECT format('DROP ROUTINE IF EXISTS %s CASCADE', oid::regprocedure)
-        FROM pg_proc WHERE pronamespace = 'public'::regnamespace
-            AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass
-                AND objid = pg_proc.oid AND deptype = 'e')
-    )
-    LOOP
-        EXECUTE statement;
-    END LOOP;
-    FOREACH statement IN ARRAY ARRAY(
-        SELECT format('DROP TYPE IF EXISTS %s CASCADE', oid::regtype)
-        FROM pg_type
-        WHERE typnamespace = 'public'::regnamespace AND (typtype IN ('e', 'd', 'r')
-            OR EXISTS (SELECT FROM pg_class WHERE pg_class.oid = typrelid AND relkind = 'c'))
-            AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_type'::regclass
-                AND objid = pg_type.oid AND deptype = 'e')
-    )
-    LOOP
-        EXECUTE statement;
-    END LOOP;
-    FOREACH statement IN ARRAY ARRAY(
-        SELECT format('DROP COLLATION IF EXISTS public.%I CASCADE', collname)
-        FROM pg_collation WHERE collnamespace = 'public'::regnamespace
-    )
-    LOOP
-        EXECUTE statement;
-    END LOOP;
-    FOREACH statement IN ARRAY ARRAY(
-        SELECT format('DROP TEXT SEARCH CONFIGURATION IF EXISTS public.%I CASCADE', cfgname)
-        FROM pg_ts_config WHERE cfgnamespace = 'public'::regnamespace
-            AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_ts_config'::regclass
-                AND objid = pg_ts_config.oid AND deptype = 'e')
-    )
-    LOOP
-        EXECUTE statement;
-    END LOOP;
-    FOREACH statement IN ARRAY ARRAY(
-        SELECT format('DROP TEXT SEARCH DICTIONARY IF EXISTS public.%I CASCADE', dictname)
-        FROM pg_ts_dict WHERE dictnamespace = 'public'::regnamespace
-            AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_ts_dict'::regclass
-                AND objid = pg_ts_dict.oid AND deptype = 'e')
-    )
-    LOOP
-        EXECUTE statement;
-    END LOOP;
+{"".join(DROP.format(*each) for each in EVERYTHING)}\
     PERFORM lo_unlink(oid) FROM pg_largeobject_metadata WHERE lomowner = current_user::regrole;
 END
 $clean$;
