@@ -1,8 +1,7 @@
-"""The command django-backup: dumps, folders that change places, what it refuses and notes."""
+"""The command django-backup: what it saves and brings back, what it refuses, notes and tells."""
 
 import contextlib
 import fcntl
-import importlib.util
 import json
 import os
 import pathlib
@@ -12,10 +11,8 @@ import subprocess
 import types
 
 import pytest
-from pillars import ROOT
+from backup_modules import FOLDER, ME, module
 
-FOLDER = ROOT / "salt/django/backup/files/usr/local/lib/django-formula/backup"
-ME = pwd.getpwuid(os.geteuid()).pw_name
 RESTIC = """\
 #!/bin/sh
 echo "$@" >>{log}
@@ -34,10 +31,7 @@ ID = "4f2a9c1e" * 8
 @pytest.fixture(scope="module")
 def command():
     """The command's own module, with those beside it."""
-    spec = importlib.util.spec_from_file_location("django_backup_command", FOLDER / "main.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module("main")
 
 
 @pytest.fixture(autouse=True)
@@ -238,174 +232,6 @@ def test_a_folder_is_filled_before_it_is_given_away(command, host, monkeypatch):
     database = {"engine": "sqlite", "name": str(host / "shop.sqlite3")}
     command.databases.load(database, host / "dumped", ME)
     assert given == [("dumped", []), (f"dumped.{ME}", ["dumped"])]
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({}, []),
-        ({"charset": "utf8mb4"}, []),
-        ({"ssl_mode": "REQUIRED"}, ["--ssl"]),
-        (
-            {"ssl": {"ca": "/etc/ca.pem"}, "ssl_mode": "VERIFY_IDENTITY"},
-            ["--ssl", "--ssl-ca=/etc/ca.pem", "--ssl-verify-server-cert"],
-        ),
-    ],
-)
-def test_mariadb_is_asked_over_tls_as_the_site_asks_it(command, options, words):
-    database = {"engine": "mysql", "name": "s", "host": "h", "port": 1, "user": "u"}
-    argv = command.databases._mariadb_dump({**database, "options": options})
-    assert [word for word in argv if word.startswith("--ssl")] == words
-
-
-def test_a_dump_that_breaks_off_leaves_no_file(command, tmp_path, monkeypatch):
-    database = {"engine": "postgresql", "name": "shop", "host": "h", "port": 1, "user": "u"}
-    database["password"] = "canary"
-    script = ["sh", "-c", "echo half; echo 'connection lost' >&2; exit 1"]
-    monkeypatch.setattr(command.databases, "_pg_dump", lambda: script)
-    with pytest.raises(command.databases.DatabaseError, match="connection lost") as told:
-        command.databases.dump(database, tmp_path / "dump", ME)
-    assert not (tmp_path / "dump").exists() and "canary" not in str(told.value)
-
-
-def test_a_dump_leaves_room_on_the_disk(command, tmp_path, monkeypatch):
-    full = os.statvfs_result((4096, 4096, 1000, 10, 10, 0, 0, 0, 0, 255))
-    monkeypatch.setattr(command.databases.os, "statvfs", lambda path: full)
-    monkeypatch.setattr(command.databases, "_pg_dump", lambda: ["sh", "-c", "echo all"])
-    database = {"engine": "postgresql", "name": "shop", "host": "h", "port": 1, "user": "u"}
-    with pytest.raises(command.databases.DatabaseError, match="no room"):
-        command.databases.dump({**database, "password": ""}, tmp_path / "dump", ME)
-
-
-def test_what_the_role_cannot_make_is_left_out(command):
-    ours = "215; 1259 16389 TABLE public auth_group shop"
-    theirs = [
-        "2; 3079 16384 EXTENSION - pg_trgm ",
-        "3400; 0 0 COMMENT - EXTENSION pg_trgm ",
-        "5; 2615 2200 SCHEMA - public pg_database_owner",
-    ]
-    assert [bool(command.databases.NOT_OURS.match(line)) for line in (ours, *theirs)] == [
-        False,
-        True,
-        True,
-        True,
-    ]
-
-
-@pytest.mark.parametrize(
-    ("line", "kept"),
-    [
-        (b"/*!50013 DEFINER=`a`@`10.0.0.1` SQL SECURITY DEFINER */", b"/*!50013  SQL SECURITY"),
-        (
-            b"/*!50003 CREATE*/ /*!50017 DEFINER=`a`@`%`*/ /*!50003 TRIGGER",
-            b"/*!50003 CREATE*/ /*!5",
-        ),
-        (
-            b"INSERT INTO `a` VALUES ('CREATE DEFINER=`a`@`b`');",
-            b"INSERT INTO `a` VALUES ('CREATE D",
-        ),
-    ],
-)
-def test_who_defined_a_view_elsewhere_does_not_matter_here(command, line, kept):
-    found = command.databases.DEFINER.sub(rb"\1", line)
-    assert found.startswith(kept)
-    assert (b"DEFINER=`" in found) == line.startswith(b"INSERT")
-
-
-def test_folders_change_places_with_owners_and_files_in_use(command, tmp_path):
-    live = tmp_path / "media"
-    live.mkdir(mode=0o750)
-    (live / "new.txt").write_text("new")
-    (live / "used.sqlite3").write_text("used")
-    room = command.folders.beside(live)
-    assert room.stat().st_mode & 0o777 == 0o700
-    fetched = room / "there"
-    fetched.mkdir(mode=0o755)
-    (fetched / "old.txt").write_text("old")
-    inode = (live / "used.sqlite3").stat().st_ino
-    command.folders.exchange(fetched, live, room, [str(live / "used.sqlite3"), "/elsewhere"])
-    assert sorted(each.name for each in live.iterdir()) == ["old.txt", "used.sqlite3"]
-    assert (live / "used.sqlite3").stat().st_ino == inode
-    assert live.stat().st_mode & 0o777 == 0o750
-    assert (fetched / "new.txt").exists(), "the old one is kept until all is done"
-
-
-def test_a_file_system_without_the_call_renames(command, tmp_path, monkeypatch):
-    monkeypatch.setattr(command.folders, "_swap", lambda one, other: False)
-    live = tmp_path / "media"
-    live.mkdir()
-    (live / "new.txt").write_text("new")
-    room = command.folders.beside(live)
-    (room / "there").mkdir()
-    command.folders.exchange(room / "there", live, room)
-    assert list(live.iterdir()) == [] and (room / "there/new.txt").exists()
-
-
-@pytest.mark.parametrize("made", ["nothing", "empty", "full"])
-def test_what_a_killed_restore_had_moved_away_comes_back(command, tmp_path, made):
-    live = tmp_path / "media"
-    room = command.folders.beside(live)
-    (room / "old").mkdir()
-    (room / "old/new.txt").write_text("new")
-    if made != "nothing":
-        live.mkdir()  # by a run of the states
-    if made == "full":
-        (live / "later.txt").write_text("later")
-        with pytest.raises(command.folders.FolderError, match="is what .* was before"):
-            command.folders.beside(live)
-        assert (live / "later.txt").exists() and (room / "old/new.txt").exists()
-    else:
-        command.folders.beside(live)
-        assert (live / "new.txt").exists()
-
-
-def test_owners_are_those_of_this_host(command, tmp_path, monkeypatch):
-    fetched, live = tmp_path / "fetched", tmp_path / "live"
-    (fetched / "deep").mkdir(parents=True)
-    live.mkdir()
-    for name in ("deep/a.txt", "moved.txt"):
-        (fetched / name).write_text("a")
-    (fetched / "link").symlink_to("/etc")
-    saved = {live: (996, 33), fetched / "moved.txt": (900, 901)}  # that one never was in the folder
-    given = {}
-
-    def lstat(path):
-        uid, gid = saved.get(pathlib.Path(path), (900, 33))
-        mode = os.stat(path, follow_symlinks=False).st_mode
-        return types.SimpleNamespace(st_mode=mode, st_uid=uid, st_gid=gid)
-
-    def lchown(path, *owner):
-        given[str(pathlib.Path(path).relative_to(fetched))] = owner
-
-    monkeypatch.setattr(command.folders.os, "lstat", lstat)
-    monkeypatch.setattr(command.folders.os, "lchown", lchown)
-    command.folders.own(fetched, live, ((900, 901), (996, 995)))
-    assert given.pop("moved.txt") == (996, 995)
-    assert given == dict.fromkeys((".", "deep", "deep/a.txt", "link"), (996, 33))
-
-
-@pytest.mark.parametrize("place", ["live", "there"])
-def test_a_file_in_use_is_not_looked_for_behind_a_link(command, tmp_path, place):
-    live, room = tmp_path / "live", tmp_path / "room"
-    for folder in (live / "deep", room / "there/deep", tmp_path / "elsewhere"):
-        folder.mkdir(parents=True)
-    folder = live if place == "live" else room / "there"
-    (folder / "deep").rmdir()
-    (folder / "deep").symlink_to(tmp_path / "elsewhere")
-    (live / "deep/used").write_text("used")
-    with pytest.raises(command.folders.FolderError, match="by a link"):
-        command.folders.exchange(room / "there", live, room, [str(live / "deep/used")])
-    assert (live / "deep/used").exists()
-
-
-@pytest.mark.parametrize("kind", ["missing", "link"])
-def test_what_is_no_folder_is_not_replaced(command, tmp_path, kind):
-    if kind == "link":
-        (tmp_path / "media").symlink_to("/etc")
-    room = command.folders.beside(tmp_path / "media")
-    (room / "there").mkdir()
-    with pytest.raises(command.folders.FolderError, match="is no folder"):
-        command.folders.exchange(room / "there", tmp_path / "media", room)
 
 
 def test_secrets_of_the_project_come_back_and_those_of_the_host_stay(command, host):
@@ -644,13 +470,6 @@ def test_a_run_clears_nothing_where_a_project_may_put_links(command, host, monke
     assert room.exists()
 
 
-@pytest.mark.parametrize("kind", ["folder", "link"])
-def test_a_link_is_no_folder_of_roots(command, tmp_path, kind):
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "link").symlink_to("folder")
-    assert command.folders.is_ours(tmp_path / kind / "media") == (kind == "folder")
-
-
 def test_a_command_that_does_not_tell_is_told(command, host, capsys):
     settings = json.loads((host / "settings.json").read_text())
     settings["on_failure"] = ["sh", "-c", "exit 7"]
@@ -666,33 +485,6 @@ def test_prometheus_knows_of_backups_that_were_never_made(command, host):
     assert command.main(["open"]) == 0
     told = (host / "metrics/django-backup.prom").read_text()
     assert 'django_backup_good_seconds{project="shop"} 1795763530' in told
-
-
-def test_mariadb_gets_nothing_besides_and_waits_for_nobody_long(command, tmp_path, monkeypatch):
-    program = tmp_path / "mariadb"
-    program.write_text(f"""\
-#!/bin/sh
-case "$*" in
-    *--execute*) echo "$@" >{tmp_path}/asked; printf 'TABLE\\ta\\nFUNCTION\\tf\\nEVENT\\te\\n' ;;
-    *) cat >{tmp_path}/given ;;
-esac
-""")
-    program.chmod(0o755)
-    (tmp_path / "dump").write_text("CREATE TABLE a (b int);\n")
-    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
-    monkeypatch.setenv("PATH", environment["PATH"])
-    monkeypatch.setattr(command.databases, "_environment", lambda database: environment)
-    database = {"engine": "mysql", "name": "shop", "host": "h", "port": 1, "user": "u"}
-    command.databases.load(database, tmp_path / "dump", ME)
-    asked, given = (tmp_path / "asked").read_text(), (tmp_path / "given").read_text()
-    assert "information_schema.ROUTINES" in asked and "information_schema.EVENTS" in asked
-    assert given.splitlines() == [
-        "SET lock_wait_timeout = 60, FOREIGN_KEY_CHECKS = 0;",
-        "DROP EVENT IF EXISTS `e`;",
-        "DROP FUNCTION IF EXISTS `f`;",
-        "DROP TABLE IF EXISTS `a`;",
-        "CREATE TABLE a (b int);",
-    ]
 
 
 def test_it_needs_nothing_but_the_systems_python():
