@@ -44,6 +44,8 @@ CREATE EVENT TRIGGER stop ON ddl_command_end WHEN TAG IN ('ALTER TABLE')
 CHAINS = """
 SET ROLE guestbook;
 CREATE TEXT SEARCH CONFIGURATION plain (COPY = simple);
+CREATE TYPE prices AS RANGE (subtype = numeric);
+CREATE TABLE parted (id integer) PARTITION BY RANGE (id);
 CREATE DOMAIN step0 AS integer;
 DO $$ BEGIN
     FOR i IN 1..20 LOOP EXECUTE format('CREATE DOMAIN step%s AS step%s', i, i - 1); END LOOP;

@@ -55,7 +55,9 @@ EVERYTHING = (
     (
         "pg_proc",
         "'DROP ROUTINE IF EXISTS %s CASCADE', oid::regprocedure",
-        "pronamespace = 'public'::regnamespace",
+        # Those that make values of a range belong to its type, and go with it.
+        "pronamespace = 'public'::regnamespace AND NOT EXISTS (SELECT FROM pg_depend WHERE classid"
+        " = 'pg_proc'::regclass AND objid = pg_proc.oid AND deptype = 'i')",
     ),
     (
         "pg_type",
