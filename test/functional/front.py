@@ -11,6 +11,7 @@ import http.server
 import json
 import os
 import pathlib
+import random
 import socket
 import socketserver
 import ssl
@@ -131,6 +132,8 @@ class UwsgiApplication(socketserver.StreamRequestHandler):
         self.wfile.write(head.encode() + json.dumps(told).encode())
 
 
+# Below those of clients (net.ipv4.ip_local_port_range), each once.
+PORTS = iter(random.sample(range(20000, 32000), 12000))
 LINKS = {Application: "web.sock", UwsgiApplication: "web.uwsgi"}
 
 
@@ -158,9 +161,14 @@ def answering(socket_path, application):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """
+    A port that nobody has. The kernel gives none of these to clients, of whom one that is at it
+    from another address, even if it is closed, would keep a server from it.
+    """
+    for port in PORTS:
+        with contextlib.suppress(OSError), socket.create_server(("", port)):
+            return port
+    raise RuntimeError("no port is free")
 
 
 class Site:
