@@ -5,6 +5,7 @@ One module with ``django.py`` to Salt.
 """
 
 import pathlib
+import time
 
 import django_access
 import django_layout
@@ -347,6 +348,26 @@ def promote(force=False, test=False):
     return {"changes": changes, "comment": f"{_next_steps(server, who)} {told}"}
 
 
+def _when_silent(server):
+    """
+    What this standby says of itself (dict) when the primary has sent nothing for a while, for which
+    this waits; CommandExecutionError where it goes on to send.
+    """
+    deadline = time.monotonic() + 2 * HEARD_SECONDS
+    while True:
+        own = django_psql.ask_here(server, django_replica.STANDBY)
+        receiver = own["receiver"] or {}
+        heard = receiver.get("heard") if receiver.get("status") == "streaming" else None
+        if heard is None or heard >= HEARD_SECONDS:
+            return own
+        if time.monotonic() > deadline:
+            raise CommandExecutionError(
+                f"The primary has sent something {heard:.0f} seconds ago, though it does not"
+                " answer: nothing was changed. Make sure that it is down, and call again"
+            )
+        time.sleep(0.5)
+
+
 def _was_promoted(server):
     """What to say (str) of a primary that was a standby, which a run that was killed may leave."""
     replication = server["replication"]
@@ -371,13 +392,7 @@ def _may_be_promoted(server, own, force):
                 f" nothing was changed. Stop it there: systemctl stop {replication['unit']} (it"
                 " then sends all it has to its standbys, so that nothing is lost), and call again"
             )
-    receiver = own["receiver"] or {}
-    heard = receiver.get("heard") if receiver.get("status") == "streaming" else None
-    if heard is not None and heard < HEARD_SECONDS:
-        raise CommandExecutionError(
-            f"The primary has sent something {heard:.0f} seconds ago, though it does not answer:"
-            " nothing was changed. Make sure that it is down, and call again"
-        )
+    own = _when_silent(server)
     more = django_replica.ahead(replication, own, answers)
     if more and not force:
         raise CommandExecutionError(

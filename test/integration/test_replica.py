@@ -163,9 +163,11 @@ def test_power_cut_promote_and_return(servers, replicated):
 def test_primary_that_was_cut_off_is_ended(servers, replicated):
     """It has not been down; with nobody to wait for it commits nothing that it tells of."""
     first, second = replicated
+    second.psql("INSERT INTO note VALUES (-2)", "shop")  # sent a moment before
     second.host.cut()
     told = first.call("django.promote")
     assert "nothing that was committed is missing" in told["comment"]
+    assert "-2" in first.psql("SELECT number FROM note", "shop")
     assert second.run(f"systemctl is-active {UNIT}").stdout == "active\n"
     second.host.heal()
     wait_for(lambda: second.run(f"systemctl is-active {UNIT}", check=False).returncode, 60)
@@ -202,7 +204,8 @@ def test_data_is_never_replaced_and_a_copy_that_is_broken_off_is_made_again(repl
     run.wait()
     assert not second.host.exists(f"{folder}/standby.signal")
     second.apply()
-    assert second.psql("SELECT number FROM note WHERE number < 1 ORDER BY 1", "shop") == ["-1", "0"]
+    kept = second.psql("SELECT number FROM note WHERE number < 1 ORDER BY 1", "shop")
+    assert kept == ["-2", "-1", "0"]
     assert not second.host.exists(f"{folder}.django-copy")
     second.assert_settled()
 
