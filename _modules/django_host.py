@@ -242,8 +242,7 @@ def stop_departed(test=False):
     """
     access = _access()
     config = access.valid()
-    runs = config["projects"] if "django.app.project" in config["tiers"] else {}
-    names = django_departed.find(config["paths"]["srv"], runs)
+    names = django_departed.find(config["paths"]["srv"], config["released"])
     changes, busy = {}, []
     for name in names:
         managers = (

@@ -19,6 +19,7 @@ import django_pull_note
 import django_rollback
 import django_standby
 import django_step_pages
+import django_step_static
 import django_timers
 import django_varnish
 from django_deployment import StepError
@@ -157,6 +158,8 @@ def restart(project, process=None):
     _access().lock(project)
     changes = {}
     with _told(deployment):
+        if deployment.static_only:
+            raise StepError(f"Nothing of {project} runs on this host: it serves static files")
         if process not in (None, "web"):
             programs = django_operations.programs_of(deployment, process)
             django_operations.restart_programs(deployment, programs)
@@ -307,7 +310,8 @@ def history(project, limit=20):
 
 def health(project):
     """
-    Ask the live web process for its health, over its own socket.
+    Ask the live web process for its health, over its own socket. Where static files alone are
+    served, those of the live release must be there.
 
     Returns ``{"healthy": bool, "problem": str or None}``; the return code is 1 when it is not.
 
@@ -319,8 +323,7 @@ def health(project):
     """
     deployment = _access().deployment(project)
     live = _live(deployment)
-    path = deployment.layout.instance_socket(live)
-    problem = django_health.ask(path, deployment.health_of(live))
+    problem = _problem(deployment, live)
     if problem:
         __context__["retcode"] = 1
     return {"healthy": problem is None, "problem": problem}
@@ -335,7 +338,8 @@ def status(project=None):
     server that fetches its own pillar, ``last pull`` tells how that went, and how long ago. On the
     servers of a database with replicas, ``replication`` says who streams, and how far behind it is.
 
-    A balancer tells the ``pool`` of each project: by host the ``state`` that HAProxy gives it,
+    A balancer tells the ``pool`` of each project (and the ``static pool`` of one whose static files
+    have domains of their own): by host the ``state`` that HAProxy gives it,
     whether it is ``drained`` and ``since`` when, and how many ``requests`` are on their way to it,
     whatever their project.
 
@@ -351,13 +355,20 @@ def status(project=None):
         raise CommandExecutionError("\n".join(public["errors"]))
     names = [project] if project else sorted(public["projects"])
     backup = public["backup"]
-    runs = set(public["host"]["roles"]) & {"app", "web", "worker"} or not (
+    released = public["released"]
+    has_another_task = released or (
         public["balancer"] or public["postgresql"].get("replication") or backup or public["monitor"]
     )
-    found = {name: _status(name) if runs else _status_elsewhere(name) for name in names}
+    found = {
+        name: _status_elsewhere(name)
+        if has_another_task and name not in released
+        else _status(name)
+        for name in names
+    }
     for name, pool in _pools(public["haproxy"]).items():
+        name, _, part = name.partition(".")
         if name in found:
-            found[name].update(pool)
+            found[name].update({f"{part} {key}".strip(): what for key, what in pool.items()})
     if public["postgresql"].get("replication"):
         replication = django_standby.report(_access().valid()["postgresql"])
         for answer in found.values():
@@ -401,8 +412,7 @@ def _status(name):
         "healthy": False,
     }
     if instance:
-        path = layout.instance_socket(instance)
-        problem = django_health.ask(path, deployment.health_of(instance))
+        problem = _problem(deployment, instance)
         answer["revision"] = layout.record(layout.live_release() or "").get("revision")
         answer["healthy"] = problem is None
         problems += [problem] if problem else []
@@ -413,6 +423,15 @@ def _status(name):
     if deployment.project["timers"]:
         answer["timers"] = django_timers.last_runs(deployment.project["timers"], layout.log)
     return answer
+
+
+def _problem(deployment, instance):
+    """Why what serves is not well (str), or None."""
+    if deployment.static_only:
+        missing = django_step_static.missing(deployment, instance)[1]
+        return f"{len(missing)} static files are not as they should be" if missing else None
+    path = deployment.layout.instance_socket(instance)
+    return django_health.ask(path, deployment.health_of(instance))
 
 
 def _live(deployment):

@@ -28,10 +28,11 @@ def _access():
 def rollout(project):
     """
     What this host says before a release of a project over several servers: ``{valid, errors,
-    hosts, projects, release, instance, since, named, held, outside}``: what is wrong with its
-    pillar (list of str), the servers of its map with their roles, its projects, what serves since
-    when, by what the pillar names the release (list of str), why that is not to go live (str), or
-    None, and by whom a balancer of somebody else is told of its backends: ``{tells, targets}``.
+    hosts, projects, static, release, instance, since, named, held, outside}``: what is wrong with
+    its pillar (list of str), the servers of its map with their roles, its projects, those whose
+    static files have domains of their own, what serves since when, by what the pillar names the
+    release (list of str), why that is not to go live (str), or None, and by whom a balancer of
+    somebody else is told of its backends: ``{tells, targets}``.
 
     CLI Example:
 
@@ -50,8 +51,7 @@ def rollout(project):
         "named": [],
         "outside": django_fleet_server.outside(public["external"]),
     }
-    runs = django_fleet_server.runs_projects(public["host"])
-    if not (public["valid"] and project in public["projects"] and runs):
+    if project not in public["released"]:
         return answer
     with _told(access, project) as deployment:
         answer.update(django_fleet_server.standing(deployment))

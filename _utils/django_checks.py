@@ -94,6 +94,11 @@ def pillar(fleet, hosts, host):
         _message(*found)
         for found in django_checks_fleet.placement(projects, hosts, bool(fleet["hosts"]))
     ]
+    is_fleet = bool(fleet["hosts"])
+    messages += [
+        _message(*found) for found in django_checks_fleet.static_hosts(projects, hosts, is_fleet)
+    ]
+    messages += django_checks_fleet.static_domains(projects, hosts, is_fleet)
     server = fleet["balancer"]["server"]
     messages += [
         _message(*found) for found in django_checks_fleet.balanced(projects, hosts, server)
@@ -346,6 +351,7 @@ def web(name, project):
             "static:cdn",
             "expected static files that this server serves, since the CDN takes them here",
         )
+    yield from _static_site(project["static"])
     for key, keys in (("static:cdn", cdn), ("media:s3", project["media"]["s3"])):
         if keys and bool(keys["access_key"]) != bool(keys["secret_key"]):
             missing = "secret_key" if keys["access_key"] else "access_key"
@@ -388,6 +394,23 @@ def web(name, project):
                 yield f"{key}:status", "expected 400 or more with web:server apache"
 
 
+def _static_site(static):
+    """Domains for static files alone, and what contradicts them."""
+    for index, domain in enumerate(static["domains"]):
+        if domain[0] in "*.":
+            yield f"static:domains:{index}", f"expected a whole domain name, got {domain}"
+    if static["tls"] and not static["domains"]:
+        yield "static:tls", "expected static:domains beside it, for which it is"
+    if not static["domains"]:
+        return
+    if "://" in static["url"]:
+        text = "expected a path such as /static/ beside domains, which have the rest of it"
+        yield "static:url", text
+    for key in ("enabled", "serve"):
+        if not static[key]:
+            yield f"static:{key}", "expected true beside domains, where the files are served"
+
+
 def secrets(name, project):
     """No secret is the mask that Salt shows in a secret's place, no SECRET_KEY too short."""
     own = project["secrets"].get("SECRET_KEY") or {}
@@ -425,7 +448,8 @@ def references(project, given, host):
     References that name something, and no secret on a command line. Only a host that runs the
     project has to know all secrets, so only there it is seen which of them there are.
     """
-    if not {"app", "worker"} & set(host["roles"]):
+    runs = {"app", "worker", "static"} if project["static_site"] else {"app", "worker"}
+    if not runs & set(host["roles"]):
         return
     known = set(django_namespace.known(project, host))
     for key, value, is_command in _places(given):

@@ -76,11 +76,15 @@ def domains(projects):
     """No domain twice, and one project at most that answers to every name."""
     owner, catch_all = {}, None
     for name, project in projects.items():
-        for index, domain in enumerate(project["domains"]):
-            if domain in owner:
-                text = f"expected a domain of its own, {domain} is that of {owner[domain]}"
-                yield name, f"domains:{index}", text
-            owner.setdefault(domain, name)
+        for key, found in (
+            ("domains", project["domains"]),
+            ("static:domains", project["static"]["domains"]),
+        ):
+            for index, domain in enumerate(found):
+                if domain in owner:
+                    text = f"expected a domain of its own, {domain} is that of {owner[domain]}"
+                    yield name, f"{key}:{index}", text
+                owner.setdefault(domain, name if key == "domains" else f"{name}:{key}")
         if not project["domains"]:
             if catch_all:
                 text = "expected a list of domain names, got none, and only one project can do"
@@ -141,7 +145,9 @@ def balancer_ports(projects, fleet):
 def _ports_of_balancer(fleet):
     haproxy = fleet["haproxy"]
     yield "port", haproxy["port"]
-    if any(project["web"]["tls"] for project in fleet["projects"].values()):
+    if any(
+        project[part]["tls"] for project in fleet["projects"].values() for part in ("web", "static")
+    ):
         yield "tls_port", haproxy["tls_port"]
     if haproxy["statistics"]:
         yield "statistics:port", haproxy["statistics"]["port"]
@@ -196,9 +202,36 @@ def balanced(projects, hosts, server):
             yield name, "domains", text
         if project["web"]["sticky"] and server != "haproxy":
             yield name, "web:sticky", f"expected haproxy as django:balancer:server, got {server}"
-        if project["web"]["tls"] and server == "varnish":
-            text = "expected haproxy or nginx as django:balancer:server: Varnish has no TLS"
-            yield name, "web:tls", text
+        for part in ("web", "static"):
+            if project[part]["tls"] and server == "varnish":
+                text = "expected haproxy or nginx as django:balancer:server: Varnish has no TLS"
+                yield name, f"{part}:tls", text
+
+
+def static_hosts(projects, hosts, is_fleet):
+    """Domains for static files have hosts that serve them, by a server that has its ports."""
+    having = [name for name, item in hosts.items() if "static" in item["roles"]]
+    both = [name for name in having if "web" in hosts[name]["roles"]]
+    for name, project in projects.items():
+        if not project["static"]["domains"]:
+            continue
+        if not having:
+            text = "expected a host with the role static in django:hosts to serve them, got none"
+            yield name, "static:domains", text
+        if both and django_server_apache.front(project) != "nginx":
+            told = f"{both[0]} has the role web, too" if is_fleet else "this server is alone"
+            text = f"expected web:server nginx beside it, since Nginx serves them and {told}"
+            yield name, "static:domains", text
+
+
+def static_domains(projects, hosts, is_fleet):
+    """Hosts for static files have something to serve; messages, with their paths."""
+    if not is_fleet or any(project["static"]["domains"] for project in projects.values()):
+        return
+    for name, item in hosts.items():
+        if "static" in item["roles"]:
+            text = "expected static:domains in a project, of which it serves the static files"
+            yield f"django:hosts:{name}:roles: {text}, got none"
 
 
 def replication(fleet, hosts, host):

@@ -31,10 +31,12 @@ import django_firewall
 import django_memory
 import django_mistakes
 import django_monitor
+import django_namespace
 import django_project
 import django_project_broker
 import django_pull
 import django_queue
+import django_references
 import django_schema
 import django_server_apache
 import django_server_haproxy
@@ -49,7 +51,8 @@ import django_server_varnish
 import django_varnish
 import yaml
 
-ROLES = ("app", "web", "worker", "database", "cache", "backup")  # of a server that is alone
+# Of a server that is alone.
+ROLES = ("app", "web", "worker", "static", "database", "cache", "backup")
 FLEET_ROLES = ("balancer", "media", *ROLES[:-1], "replica", "backup", "monitor")
 # Servers whose packages are those of the system's data.
 SERVERS = (
@@ -292,6 +295,7 @@ def _nothing(host, errors):
         "probes": {},
         "backends": {},
         "projects": {},
+        "released": [],
     }
 
 
@@ -327,9 +331,10 @@ def _fleet(fleet, host):
         seen.setdefault(item["address"], name)
         if "web" in item["roles"] and "app" not in item["roles"]:
             errors.append(f"django:hosts:{name}:roles: expected app beside web on the same host")
-        if {"balancer", "web"} <= set(item["roles"]):
-            text = "expected balancer on another host than web, since both want its ports"
-            errors.append(f"django:hosts:{name}:roles: {text}")
+        for role in ("web", "static"):
+            if {"balancer", role} <= set(item["roles"]):
+                text = f"expected balancer on another host than {role}, since both want its ports"
+                errors.append(f"django:hosts:{name}:roles: {text}")
         if "media" in item["roles"] and {"app", "worker"} & set(item["roles"]):
             text = "expected media on another host than app and worker, which mount its drive"
             errors.append(f"django:hosts:{name}:roles: {text}")
@@ -376,29 +381,66 @@ def _managed_cache(project):
 def _needing(hosts):
     """Function from a resolved project and a secret's name to the hosts that need the secret."""
 
-    def having(*roles):
-        return [name for name, item in hosts.items() if set(roles) & set(item["roles"])]
+    def having(roles):
+        return [name for name, item in hosts.items() if roles & set(item["roles"])]
 
     def needing(project, name):
-        if name.startswith("database."):
-            users = {"app", "worker"} | ({"backup"} if project["backup"]["database"] else set())
-            if project["databases"][name.split(".")[1]]["managed"]:
-                users |= {"database", "replica"}  # which may be promoted
-            return having(*users)
-        is_redis = name in ("cache.password", "broker.password")
-        if is_redis and project[name.split(".")[0]]["managed"]:
-            return having("app", "worker", "cache")
         if name == "flower.password":
-            return having("worker")[:1]
-        return having("app", "worker")
+            return having({"worker"})[:1]
+        return having(_users_of(project, name))
 
     return needing
+
+
+def _users_of(project, name):
+    """Roles (set) whose hosts need a secret of a project."""
+    roles = {"app", "worker"}
+    if project["static_site"] and name in _of_static_hosts(project):
+        roles.add("static")
+    is_redis = name in ("cache.password", "broker.password")
+    if is_redis and project[name.split(".")[0]]["managed"]:
+        roles.add("cache")
+    if name.startswith("database."):
+        roles |= {"backup"} if project["backup"]["database"] else set()
+        if project["databases"][name.split(".")[1]]["managed"]:
+            roles |= {"database", "replica"}  # which may be promoted
+    return roles
+
+
+def _of_static_hosts(project):
+    """
+    Names (set of str) of the secrets that a host needs to collect a project's static files: what
+    the settings read, and what a release is made of. It reaches neither database nor cache.
+    """
+    made = [entry["content"] for entry in project["files"] if entry["where"] == "release"]
+    made += [step["environment"] for step in project["build"]]
+    made.append(project["python"]["environment"])
+    found = {django_namespace.secret_of(name) for name in django_references.find(made)}
+    sources = ("source.", "python.", "cdn.")
+    found |= {name for name in project["secret_specs"] if name.startswith(sources)}
+    return found | set(project["secrets"])
+
+
+def _static_only(project):
+    """Let a resolved project be one of which this host serves the static files and nothing else."""
+    project["static_only"] = True
+    # It has no programs, and its packages no supervisord.
+    project["process_manager"] = "systemd"
+    project["media"] = {**project["media"], "mount": {}, "folders": []}
+    project["aws"] = bool(project["cdn"].get("distribution"))
 
 
 def _config(fleet, host, hosts, hosts_of, projects, system):
     """The configuration of a valid pillar."""
     roles = set(host["roles"])
     runs = roles & {"app", "worker", "web"}
+    released = [
+        name
+        for name, project in projects.items()
+        if runs or ("static" in roles and project["static_site"])
+    ]
+    for name in released if not runs else ():
+        _static_only(projects[name])
     workers = sorted(name for name, item in hosts.items() if "worker" in item["roles"])
     first_worker = workers[:1] == [host["name"]]
     held = django_server_postgresql.most_held(projects, hosts)
@@ -426,6 +468,7 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
         "external": django_backends.configuration(fleet, host, hosts, projects),
         "probes": django_backends.probes(fleet, projects),
         "projects": projects,
+        "released": released,
     }
     config["backends"] = django_backends.backends(hosts, projects, config["probes"])
     if roles & {"database", "replica"}:
@@ -445,6 +488,9 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
     if "web" in roles and "nginx" in fronts:
         config["varnish"] = django_server_varnish.configuration(fleet, host, projects, system)
         config["nginx"] = django_server_nginx.configuration(fleet, host, projects, system)
+    elif "web" not in roles and "static" in roles:
+        config["nginx"] = django_server_nginx.configuration(fleet, host, projects, system)
+        config["probes"] = {}
     if "web" in roles and "apache" in fronts:
         config["apache"] = django_server_apache.configuration(fleet, host, projects, system)
     if "balancer" in roles:
@@ -485,7 +531,7 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
         "django.cache.memcached": config["memcached"],
         "django.media.nfs": config["nfs"],
         "django.process.supervisord": config["supervisord"],
-        "django.app.project": runs,
+        "django.app.project": released,
         "django.backup.restic": config["backup"],
         "django.monitor.exporter": config["exporter"],
         "django.monitor.prometheus": config["monitor"],
@@ -537,8 +583,9 @@ def _packages(config, fleet, system):
         packages.update(names["mod_wsgi"] if config["apache"] else [])
     for server in ("postgresql", "mariadb", "backup"):
         packages.update(config[server].get("packages", []))
-    if set(config["host"]["roles"]) & {"app", "worker"}:
-        for project in config["projects"].values():
+    if set(config["host"]["roles"]) & {"app", "worker", "static"}:
+        for name in config["released"]:
+            project = config["projects"][name]
             for key in ("build", "run"):
                 packages.update(project["system_packages"][key])
             if project["source"]["kind"] == "git":

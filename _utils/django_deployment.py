@@ -104,6 +104,7 @@ class Deployment:
         self.layout = django_layout.Layout(project["paths"])
         self.name = project["name"]
         self.user = project["user"]
+        self.static_only = project["static_only"]  # nothing of the project runs on this host
         self.key = self.layout.naming_key(secrets.get("SECRET_KEY", ""))
         self.deploy_key = secrets.get("source.deploy_key")
         self._declared = declared
@@ -153,7 +154,7 @@ class Deployment:
         Process definitions of an instance by process name (dict): of the wanted one as the pillar
         has them, of another as they were when it was configured.
         """
-        if not self.hold and instance == self.instance:
+        if self.static_only or (not self.hold and instance == self.instance):
             return self._definitions(instance)
         return self.layout.instance_record(instance).get("definitions", {})
 

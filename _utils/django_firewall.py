@@ -58,13 +58,20 @@ def configuration(fleet, host, hosts, config):
     rules = [_rule("SSH", given["ssh"]["ports"], given["ssh"]["from"])]
     if "web" in roles:
         fronts = {project["web"]["server"] for project in config["projects"].values()}
-        encrypted = any(project["web"]["tls"] for project in config["projects"].values())
+        encrypted = any(
+            project["web"]["tls"] or ("static" in roles and project["static_site"].get("tls"))
+            for project in config["projects"].values()
+        )
         ports = [fleet[front]["port"] for front in sorted(fronts)]
         ports += [fleet[front]["tls_port"] for front in sorted(fronts) if encrypted]
         balancers = fleet["balancers"]
         if not balancers and config["external"].get("from"):
             balancers = [*config["external"]["from"], *django_monitor.addresses(hosts, host)]
         rules.append(_rule("front door", ports, balancers))
+    elif config["nginx"] and "static" in roles:
+        encrypted = any(site["tls"] for site in config["nginx"]["sites"].values())
+        ports = [fleet["nginx"]["port"], *([fleet["nginx"]["tls_port"]] if encrypted else [])]
+        rules.append(_rule("static files", ports, fleet["balancers"]))
     if config["balancer"]:
         balancer = config["balancer"]
         encrypted = any(project["tls"] for project in balancer["projects"])

@@ -6,8 +6,8 @@ Each server answers for itself (``django.rollout``):
 
 ``hosts``
     Its map of servers (``{name: [roles]}``); empty for a server that is alone.
-``projects``
-    Names of its projects (list).
+``projects``, ``static``
+    Names of its projects, and of those whose static files have domains of their own (lists).
 ``valid``, ``errors``
     Whether its pillar is, and every mistake in it (list of str).
 ``release``, ``instance``, ``since``
@@ -28,7 +28,7 @@ import django_schema
 from django_layout import begins_with
 
 ROLES = ("app", "web", "worker", "database", "cache")  # of a server that is alone
-RELEASE_ROLES = {"app", "web", "worker"}
+RELEASE_ROLES = {"app", "web", "worker", "static"}
 _BATCH = re.compile(r"([0-9]+)(%?)")
 
 
@@ -50,6 +50,7 @@ def choose(project, answers, member=None):
     member : None
         Any server of the fleet that is meant, where several have such a project.
 
+    Hosts with the role static are without it where the project has no domains for static files.
     Raises :class:`Refused` when none has it, or several that know nothing of each other.
     """
     found = maps(answers)
@@ -77,7 +78,9 @@ def choose(project, answers, member=None):
             f"Several fleets have a project {project}, or servers differ in django:hosts:\n{told}\n"
             f"Say which is meant by any of its servers: fleet_of={sorted(fleets[0])[0]}"
         )
-    return fleets[0]
+    if any(project in answers[name].get("static", ()) for name in having):
+        return fleets[0]
+    return {name: [role for role in roles if role != "static"] for name, roles in fleets[0].items()}
 
 
 def members(hosts):
@@ -150,7 +153,7 @@ def problems(project, hosts, answers, rev=None, balancers=()):
     found = []
     needed = [*members(hosts), *balancers]
     if not members(hosts):
-        found.append("django:hosts: no server has one of the roles app, web and worker")
+        found.append("django:hosts: no server has one of the roles app, web, worker and static")
     for name in needed:
         if not isinstance(answers.get(name), dict):
             found.append(f"{name}: {answers.get(name) or 'does not answer'}")

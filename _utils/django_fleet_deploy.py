@@ -1,7 +1,8 @@
 """
 A release on several servers, in its order: prepared everywhere at once, migrated on one, then
 server by server (or in batches) kept out of the balancer, switched, asked for its health and put
-back; servers with workers alone; what had to wait for all of them; what is left to do.
+back; servers with workers alone, then those with static files alone, which serve both releases'
+files from the beginning; what had to wait for all of them; what is left to do.
 
 Each part is what ``state.apply`` does, up to a state that is named here, so that a deploy which is
 cut off anywhere leaves servers as a cut off ``state.apply`` does: the next of either goes on. The
@@ -145,15 +146,17 @@ class Rollout:
         self._all("migrate", [self.members[0]], "django.apply_migrations", self.project)
 
     def _in_turn(self, names, switch):
-        """Web servers batch by batch, then those with workers alone."""
+        """Web servers batch by batch, then those with workers, then those of static files alone."""
         front = [name for name in self.front if name in names]
-        rest = [name for name in names if name not in front]
+        workers = [name for name in names if name not in front and "worker" in self.hosts[name]]
+        static = [name for name in names if name not in (*front, *workers)]
         size = django_fleet.size(self.batch, len(self.front) or 1)
         parts = [front[start : start + size] for start in range(0, len(front), size)]
         for number, part in enumerate(parts, 1):
             self._turn(f"batch {number}/{len(parts)}", part, switch)
-        if rest:
-            self._turn("workers", rest, switch)
+        for step, part in (("workers", workers), ("static files", static)):
+            if part:
+                self._turn(step, part, switch)
 
     def _turn(self, step, names, switch):
         """A batch: out of the balancer, switched, healthy, and back in whatever became of it."""

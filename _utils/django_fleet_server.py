@@ -1,7 +1,6 @@
 """What a server tells a master of itself and of a project, for a release over several servers."""
 
 import django_hold
-from django_fleet import RELEASE_ROLES
 
 LAST = ("{}: CDN forgets what changed", "{}: old releases are gone")
 
@@ -9,7 +8,8 @@ LAST = ("{}: CDN forgets what changed", "{}: old releases are gone")
 def declared(pillar):
     """
     The map of servers and the projects as a pillar has them, though it may be wrong otherwise:
-    ``{"hosts": {name: [roles]}, "projects": [name]}``.
+    ``{"hosts": {name: [roles]}, "projects": [name], "static": [name]}``, the last those with
+    domains for static files alone.
     """
     django = pillar.get("django")
     django = django if isinstance(django, dict) else {}
@@ -20,18 +20,24 @@ def declared(pillar):
         roles = roles if isinstance(roles, list) else [roles]
         found[str(name)] = sorted(role for role in roles if isinstance(role, str))
     projects = projects if isinstance(projects, dict) else {}
-    return {"hosts": found, "projects": sorted(str(name) for name in projects)}
+    static = {
+        str(name)
+        for name, project in projects.items()
+        if isinstance(project, dict)
+        and isinstance(project.get("static"), dict)
+        and project["static"].get("domains")
+    }
+    return {
+        "hosts": found,
+        "projects": sorted(str(name) for name in projects),
+        "static": sorted(static),
+    }
 
 
 def outside(external):
     """By whom a balancer of somebody else (dict of the configuration) is told of its backends."""
     tells = external.get("hook", {}).get("host")
     return {"tells": tells, "targets": bool(external.get("targets"))}
-
-
-def runs_projects(host):
-    """Whether a host (dict of the configuration) has releases."""
-    return bool(RELEASE_ROLES & set(host["roles"]))
 
 
 def named(source):

@@ -106,6 +106,21 @@ def is_secret(name):
     )
 
 
+def secret_of(name):
+    """The secret (str), as ``secret_specs`` has it, that a reference's value is or has in it."""
+    first, *rest = name.split(".")
+    if first == "secrets":
+        return ".".join(rest)
+    if name == "media.secret_key":
+        return name
+    if not is_secret(name):
+        return None
+    if first in ("database", "databases"):
+        alias = rest[0] if first == "databases" else "default"
+        return f"database.{alias}.password"
+    return f"{'cache' if first == 'redis' else first}.password"
+
+
 def _release(project, release, names):
     paths = project["paths"]
     directory = f"{paths['releases']}/{release}"

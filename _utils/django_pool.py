@@ -95,11 +95,21 @@ def drain(config, host, timeout, test=False):
     return changes, _wait(config, host, list(listed), timeout)
 
 
+def _having(config, host):
+    """Projects (list of dict) that have a host behind them."""
+    return [
+        project
+        for project in config["projects"]
+        if host in [each["name"] for each in project["members"]]
+    ]
+
+
 def _refuse_the_last(config, host, listed, states):
-    for project in config["projects"]:
+    for project in _having(config, host):
+        names = [each["name"] for each in project["members"]]
         others = {
             name: "drained" if name in listed else states.get(project["name"], {}).get(name, "new")
-            for name in members(config)
+            for name in names
             if name != host
         }
         if not any(django_haproxy.serves(state) for state in others.values()):
@@ -112,7 +122,7 @@ def _refuse_the_last(config, host, listed, states):
 
 def words(config, host, states):
     """What HAProxy says of a host (str), each state once."""
-    found = [states.get(each["name"], {}).get(host, "unknown") for each in config["projects"]]
+    found = [states.get(each["name"], {}).get(host, "unknown") for each in _having(config, host)]
     return ", ".join(dict.fromkeys(found))
 
 
@@ -158,7 +168,7 @@ def undrain(config, host, timeout, test=False):
 
 def _outs(config, host, states):
     """Projects (list of str) that have a host kept out."""
-    names = [project["name"] for project in config["projects"]]
+    names = [project["name"] for project in _having(config, host)]
     return [
         name for name in names if django_haproxy.is_out(states.get(name, {}).get(host, "unknown"))
     ]
@@ -168,7 +178,7 @@ def _problem(config, host, timeout):
     """Why a host is not healthy (str), for one project at least; None where it is."""
     deadline = time.monotonic() + timeout
     while True:
-        found = (_ask(project, host) for project in config["projects"])
+        found = (_ask(project, host) for project in _having(config, host))
         problem = next((reason for reason in found if reason), None)
         if problem is None or time.monotonic() > deadline:
             return problem

@@ -132,7 +132,8 @@ def environment_file(folder, project, label):
 
 def definitions(project, record, names, folder):
     """
-    Every long-running process of an instance: ``{process name: definition}``; ``web`` first.
+    Every long-running process of an instance: ``{process name: definition}``; ``web`` first. None
+    on a host that serves static files alone.
 
     project
         Resolved project.
@@ -143,6 +144,8 @@ def definitions(project, record, names, folder):
     folder
         The instance's folder, with its environment.
     """
+    if project["static_only"]:
+        return {}
     found = {"web": _web(project, record, names, folder)}
     for name, spec in project["processes"].items():
         directory = f"{names['path.project']}/{spec['directory'] or ''}".rstrip("/")

@@ -40,6 +40,7 @@ FORMATS = {
     "yml": "yaml",
 }
 SECRET_KEY = {"generate": 64, "format": "letters", "export": False}
+STATIC_PROBE = "/-/health"  # of a server for static files alone
 LONG = 3600  # seconds that a request or a silent websocket may take, where nothing says less
 PASSWORD = {"generate": 32, "format": "letters", "export": False}
 
@@ -61,6 +62,7 @@ def resolve(name, given, fleet, host, count):
         user = django_mod_wsgi.EMBEDDED_USER
     front = fleet[django_server_apache.front(given)]
     site = _site(given, fleet["haproxy"] if fleet["balancers"] else front, host)
+    static_site = _static_site(given, fleet)
     databases = {}
     for alias, entry in [("default", given["database"]), *sorted(given["databases"].items())]:
         databases[alias] = django_project_database.resolve(name, alias, entry, fleet, host, paths)
@@ -94,7 +96,9 @@ def resolve(name, given, fleet, host, count):
             for step in given["build"]
         ],
         "tasks": [django_project_processes.task(entry) for entry in given["tasks"]],
-        "static": django_project_files.static(given["static"]),
+        "static": django_project_files.static(given["static"], static_site.get("url", "")),
+        "static_site": static_site,
+        "static_only": False,
         "cdn": django_project_files.cdn(given["static"]),
         "media": django_project_files.media(media, paths),
         "migrate": given["migrate"],
@@ -215,15 +219,45 @@ def _manage(given):
     return {"kind": kind, "value": given[kind]}
 
 
+def _static_site(given, fleet):
+    """
+    The site of static files alone (dict), empty without domains for it: ``domains``, ``url`` (its
+    beginning), ``https``, ``port``, ``tls_port``, ``tls`` of the servers with the role static, and
+    ``path``, at which they say that they are there.
+    """
+    domains = given["static"]["domains"]
+    if not domains:
+        return {}
+    front = fleet["nginx"]
+    tls = given["static"]["tls"] or given["web"]["tls"]
+    seen = fleet["haproxy"] if fleet["balancers"] else front
+    https = None if given["static"]["tls"] else given["web"]["https"]
+    scheme, port = _scheme(tls, https, seen)
+    return {
+        "domains": domains,
+        "url": f"{scheme}://{domains[0]}{port}",
+        "https": scheme == "https",
+        "port": front["port"],
+        "tls_port": front["tls_port"],
+        "tls": {} if fleet["balancers"] else tls or {},
+        "path": STATIC_PROBE,
+    }
+
+
+def _scheme(tls, https, front):
+    """The scheme of the URL that visitors have, and the port in it, empty where it is usual."""
+    https = bool(tls) if https is None else https
+    own_port = front["tls_port"] if tls else front["port"]
+    standard = 443 if tls else 80
+    return "https" if https else "http", "" if own_port == standard else f":{own_port}"
+
+
 def _site(given, front, host):
     domains = given["domains"]
     tls = given["web"]["tls"]
     https = given["web"]["https"]
     https = bool(tls) if https is None else https
-    scheme = "https" if https else "http"
-    own_port = front["tls_port"] if tls else front["port"]
-    standard = {True: 443, False: 80}[bool(tls)]
-    port = "" if own_port == standard else f":{own_port}"
+    scheme, port = _scheme(tls, https, front)
     if domains:
         names = [domain.lstrip("*") for domain in domains]
         first = domains[0].lstrip("*.")

@@ -7,20 +7,23 @@ S3 = "storages.backends.s3.S3Storage"
 UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
-def static(given):
+def static(given, origin=""):
     """
     What the pillar says of static files (dict), with ``root``, where a release collects them, and
     ``location``, the path of the URL at which the web server serves them; empty where it does not.
     The URL that pages have is the CDN's where there is one.
+
+    origin
+        The beginning of the URL (str) where static files have domains of their own.
     """
-    given = dict(given)
+    given = {key: value for key, value in given.items() if key not in ("domains", "tls")}
     cdn = given.pop("cdn")
     is_served = given["enabled"] and given["serve"] and given["url"].startswith("/")
     return {
         **given,
         "root": given["root"] or "@{path.release}/static",
         "location": given["url"] if is_served else "",
-        "url": cdn["url"].rstrip("/") + given["url"] if cdn else given["url"],
+        "url": (cdn["url"].rstrip("/") if cdn else origin) + given["url"],
     }
 
 

@@ -45,14 +45,14 @@ def choose(deployment, wanted=None):
         # Not to one that an operator has gone back from, nor to what a restart came from.
         left = {live, *(name for entry in layout.refusals() for name in entry.get("left", []))}
         others = [name for name in others if not any(_alike(layout, name, one) for one in left)]
-    good = sorted({layout.release_of(name) for name in there if not _damage(layout, name)})
+    good = sorted({layout.release_of(name) for name in there if not _damage(deployment, name)})
     known = f"these have served and are still here: {', '.join(good) or 'none'}"
     if not others:
         raise StepError(f"No release {f'{wanted}… ' if wanted else ''}to go back to; {known}")
     meant = sorted({layout.release_of(name) for name in others})
     if wanted not in (None, "") and len(meant) > 1:
         raise StepError(f"{wanted} may be any of {', '.join(meant)}; write more of it")
-    damage = _damage(layout, others[0])
+    damage = _damage(deployment, others[0])
     if damage:
         release = layout.release_of(others[0])
         raise StepError(f"Release {release} cannot serve: {damage}. Nothing was changed; {known}")
@@ -87,10 +87,11 @@ def _is_spoken_with(deployment, protocol):
     return protocol in {live} | also
 
 
-def _damage(layout, instance):
+def _damage(deployment, instance):
     """What an instance lacks to serve again (str), or None."""
+    layout = deployment.layout
     record, release = layout.instance_record(instance), layout.release_of(instance)
-    if not (record.get("facts") and record.get("definitions")):
+    if not (record.get("facts") and (record.get("definitions") or deployment.static_only)):
         return f"the record of instance {instance} is lost"
     if layout.record(release).get("stage") != "built" or not layout.is_whole(release):
         return "it is not as it was built"
@@ -102,8 +103,11 @@ def _damage(layout, instance):
 def ahead(deployment, instance):
     """
     Migrations that the database has and the instance's code does not know:
-    ``{alias: [[app, name], …]}``, of applications that the live release has.
+    ``{alias: [[app, name], …]}``, of applications that the live release has. A host that serves
+    static files alone cannot ask, and leaves that to others.
     """
+    if deployment.static_only:
+        return {}
     live = deployment.layout.live_instance()
     facts = deployment.layout.instance_record(live).get("facts", {})
     known = _known(deployment, instance, facts.get("replaces", []))

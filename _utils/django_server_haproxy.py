@@ -3,8 +3,10 @@
 import hashlib
 
 import django_address
+import django_server_nginx
 
 COOKIE_LENGTH = 12  # of what names a host to visitors, who need not know its name
+STATIC_TIMEOUT = 60  # seconds that a host may take to say more of a file
 CONFIG = "/etc/haproxy/haproxy.cfg"
 SERVICE = "haproxy"
 STATISTICS = "/etc/haproxy/statistics.auth"  # what a browser says that knows the password
@@ -22,7 +24,9 @@ def configuration(fleet, hosts, projects):
     projects
         Resolved projects by name.
 
-    Returns ``port``, ``tls_port``, ``connections`` and ``projects``, a list of dict with ``name``;
+    Returns ``port``, ``tls_port``, ``connections`` and ``projects``, a list of dict with ``name``
+    (one more for a project whose static files have domains of their own, before the others, one of
+    which may have all domains of a kind);
     ``names`` and ``suffixes``: a request belongs to the project that has its Host among the names,
     or one that ends in a suffix; ``host``, ``path``, ``status`` and ``scheme`` of the question for
     a member's health; ``trusted`` (networks), ``timeout`` (s), ``members`` (dicts of ``name,
@@ -38,8 +42,15 @@ def configuration(fleet, hosts, projects):
         "connections": fleet["haproxy"]["connections"],
         "statistics": dict(fleet["haproxy"]["statistics"] or {}),
         "projects": [
-            _project(project, fleet["projects"][name]["web"], hosts)
-            for name, project in sorted(projects.items())
+            *(
+                _static(project, fleet["projects"][name], hosts)
+                for name, project in sorted(projects.items())
+                if project["static_site"]
+            ),
+            *(
+                _project(project, fleet["projects"][name]["web"], hosts)
+                for name, project in sorted(projects.items())
+            ),
         ],
     }
 
@@ -61,20 +72,47 @@ def _project(project, given, hosts):
         "scheme": "https" if web["https"] else "http",
         "trusted": list(given["trusted_proxies"]),
         "sticky": _sticky(given, web),
-        "tls": _tls(project, given),
+        "tls": _tls(project["name"], known, given["tls"], given["headers"]),
         "timeout": max(waits) + 5,
-        "members": [
-            {
-                "name": name,
-                "address": f"{django_address.bracketed(host['address'])}:{web['port']}",
-                "host": host["address"],
-                "port": web["port"],
-                "cookie": hashlib.sha256(name.encode()).hexdigest()[:COOKIE_LENGTH],
-            }
-            for name, host in hosts.items()
-            if "web" in host["roles"]
-        ],
+        "members": _members(hosts, "web", web["port"]),
     }
+
+
+def _static(project, given, hosts):
+    """What there is to know of a project's static files, which have domains of their own."""
+    site, domains = project["static_site"], project["static_site"]["domains"]
+    name = django_server_nginx.static_name(project["name"])
+    tls, web = given["static"]["tls"] or given["web"]["tls"], given["web"]
+    return {
+        "name": name,
+        "known": list(domains),
+        "names": list(domains),
+        "suffixes": [],
+        "host": domains[0],
+        "path": site["path"],
+        "status": "200",
+        "scheme": "https" if site["https"] else "http",
+        "trusted": list(web["trusted_proxies"]),
+        "sticky": "",
+        "tls": _tls(name, domains, tls, web["headers"]),
+        "timeout": STATIC_TIMEOUT,
+        "members": _members(hosts, "static", site["port"]),
+    }
+
+
+def _members(hosts, role, port):
+    """The hosts (list of dict) with a role, as a balancer reaches them."""
+    return [
+        {
+            "name": name,
+            "address": f"{django_address.bracketed(host['address'])}:{port}",
+            "host": host["address"],
+            "port": port,
+            "cookie": hashlib.sha256(name.encode()).hexdigest()[:COOKIE_LENGTH],
+        }
+        for name, host in hosts.items()
+        if role in host["roles"]
+    ]
 
 
 def _sticky(given, web):
@@ -88,19 +126,18 @@ def _sticky(given, web):
     return f'insert indirect nocache httponly{secure} attr "SameSite=Lax"'
 
 
-def _tls(project, given):
-    """How a project is served by HTTPS (dict), empty where it is not."""
-    tls = given["tls"]
+def _tls(project, known, tls, headers):
+    """How what has a name in the pool is served by HTTPS (dict), empty where it is not."""
     if not tls:
         return {}
-    own = "strict-transport-security" in (header.lower() for header in given["headers"])
+    own = "strict-transport-security" in (header.lower() for header in headers)
     return {
         "certificate": tls["certificate"],
         "key": tls["key"],
-        "link": f"{CERTIFICATES}/{project['name']}.pem",
+        "link": f"{CERTIFICATES}/{project}.pem",
         "server_names": [
             word
-            for name in project["allowed_hosts"]
+            for name in known
             for word in ([f"*{name}", name[1:]] if name.startswith(".") else [name])
         ],
         "redirect": tls["redirect"],

@@ -1,7 +1,13 @@
 """The Nginx of a host, as its front door or as a balancer: its settings and its sites."""
 
 FRONT_DOOR = "salt://django/web/files/etc/nginx/django.d/project.conf.j2"
+STATIC = "salt://django/web/files/etc/nginx/django.d/static.conf.j2"
 BALANCER = "salt://django/balancer/files/etc/nginx/django.d/project.conf.j2"
+
+
+def static_name(project):
+    """Name (str) of the site for a project's static files alone; no project's name has a dot."""
+    return f"{project}.static"
 
 
 def configuration(fleet, host, projects, system):
@@ -11,13 +17,17 @@ def configuration(fleet, host, projects, system):
     system
         Data of the operating system.
 
-    ``sites`` are by the projects' names: dicts of ``source`` (a template), ``tls`` (``certificate``
-    and ``key``, or empty) and ``cache``, whether Varnish stands behind it.
+    ``sites`` are by the projects' names, with ``.static`` after those for static files alone: dicts
+    of ``project``, ``source`` (a template), ``tls`` (``certificate`` and ``key``, or empty) and
+    ``cache``, whether Varnish stands behind it.
     """
-    sites = {
-        name: _site(FRONT_DOOR, project["web"]["tls"], bool(project["web"]["cache"]))
-        for name, project in sorted(projects.items())
-    }
+    sites = {}
+    for name, project in sorted(projects.items()):
+        if "web" in host["roles"]:
+            web = project["web"]
+            sites[name] = _site(name, FRONT_DOOR, web["tls"], bool(web["cache"]))
+        if "static" in host["roles"] and project["static_site"]:
+            sites[static_name(name)] = _site(name, STATIC, project["static_site"]["tls"], False)
     given = fleet["nginx"]
     return _nginx(given, host, system, sites, given["port"], given["tls_port"])
 
@@ -29,7 +39,9 @@ def balancer(fleet, host, pool, system):
     pool
         What it has to know of the projects, see :mod:`django_server_haproxy`.
     """
-    sites = {each["name"]: _site(BALANCER, each["tls"], False) for each in pool["projects"]}
+    sites = {
+        each["name"]: _site(each["name"], BALANCER, each["tls"], False) for each in pool["projects"]
+    }
     given = {**fleet["nginx"], "worker_connections": pool["connections"]}
     return _nginx(given, host, system, sites, pool["port"], pool["tls_port"])
 
@@ -51,6 +63,6 @@ def _nginx(given, host, system, sites, port, tls_port):
     }
 
 
-def _site(source, tls, cache):
+def _site(project, source, tls, cache):
     files = {key: tls[key] for key in ("certificate", "key")} if tls else {}
-    return {"source": source, "tls": files, "cache": cache}
+    return {"project": project, "source": source, "tls": files, "cache": cache}

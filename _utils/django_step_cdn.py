@@ -18,7 +18,8 @@ def invalidate(deployment):
     cdn, location = deployment.project["cdn"], deployment.project["static"]["location"]
     if not cdn or not cdn["distribution"]:
         return Outcome({}, "No distribution of a CDN is named.")
-    if "web" not in deployment.host["roles"]:
+    role = "static" if deployment.project["static_site"] else "web"
+    if role not in deployment.host["roles"]:
         return Outcome({}, "This host serves no static files.")
     target = [cdn["distribution"], cdn["endpoint"], location]
     record = django_layout.read_json(deployment.layout.cdn)

@@ -14,7 +14,10 @@ VENDORS = {"postgresql": "PostgreSQL", "mysql": "MySQL", "sqlite": "SQLite"}
 
 @unless_held
 def check(deployment):
-    """Django's checks pass in the wanted instance, and its settings are fit to go live."""
+    """
+    Django's checks pass in the wanted instance, and its settings are fit to go live. Where static
+    files alone are served, the settings are looked at.
+    """
     missing = _missing_certificates(deployment)
     if missing:
         raise StepError("\n".join(missing))
@@ -23,16 +26,17 @@ def check(deployment):
         return Outcome({"checked": "the new release"}, "The new release would be checked.")
     facts = deployment.layout.instance_record(instance).get("facts")
     if facts:
-        return Outcome({}, f"Instance {instance} has passed its checks.", _doubts(facts))
+        told = _doubts(deployment, facts)
+        return Outcome({}, f"Instance {instance} has passed its checks.", told)
     changes = {"checked": instance}
     if deployment.test:
         return Outcome(changes, f"Instance {instance} would be checked.")
     rules = deployment.project["release"]
     tasks = [{"do": "inspect", "after_switch": deployment.project["migrate"]["after_switch"]}]
     tasks[0]["uploads"] = bool(deployment.project["media"]["s3"])
-    if rules["check"] != "none":
+    if rules["check"] != "none" and not deployment.static_only:
         tasks.append({"do": "check", "deploy": rules["deploy_check"]})
-    if deployment.project["migrate"]["enabled"]:
+    if deployment.project["migrate"]["enabled"] and not deployment.static_only:
         tasks.append(django_database.question(deployment))
     failure = None
     try:
@@ -47,24 +51,31 @@ def check(deployment):
         raise failure
     deployment.database = answer.get("applied")
     deployment.layout.save_instance_record(instance, facts=answer["inspect"])
-    return Outcome(changes, f"Instance {instance} passes its checks.", _doubts(answer["inspect"]))
+    told = _doubts(deployment, answer["inspect"])
+    return Outcome(changes, f"Instance {instance} passes its checks.", told)
 
 
 def _missing_certificates(deployment):
     """What the web server would miss once the release is live (list of str)."""
-    tls = deployment.project["web"]["tls"]
-    if not tls or "web" not in deployment.host["roles"]:
-        return []
-    rendered = {entry["path"] for entry in deployment.project["files"]}
-    return [
-        f"django:projects:{deployment.name}:web:tls:{key}: there is no file {tls[key]} on this host"
+    project, roles = deployment.project, deployment.host["roles"]
+    rendered = {entry["path"] for entry in project["files"]}
+    found = {
+        tls[key]: f"{part}:tls:{key}: there is no file {tls[key]} on this host"
+        for part, role, tls in (
+            ("static", "static", project["static_site"].get("tls")),
+            ("web", "web", project["web"]["tls"]),
+        )
+        if tls and role in roles
         for key in ("certificate", "key")
         if tls[key] not in rendered and not os.path.isfile(tls[key])
-    ]
+    }
+    return [f"django:projects:{deployment.name}:{text}" for text in found.values()]
 
 
-def _doubts(facts):
+def _doubts(deployment, facts):
     """What is allowed but likely a mistake (tuple of str)."""
+    if deployment.static_only:
+        return ()
     doubts = []
     store = facts.get("sessions") or ""
     lost = next((text for kind, text in LOSING.items() if kind in store), None)

@@ -40,6 +40,8 @@ def go_live(deployment):
     if not deployment.test:
         # A run that was killed after it switched has not noted it.
         _remember(deployment, deployment.layout.live_instance())
+    if deployment.static_only:
+        return _go_static(deployment, instance)
     definition = deployment.definitions_of(instance).get("web")
     if definition is None:
         raise StepError(
@@ -52,22 +54,14 @@ def go_live(deployment):
         return Outcome({}, f"Instance {instance} serves.")
     if deployment.test:
         return Outcome(changes, problem or f"Instance {instance} would serve.")
-    if not deployment.layout.instance_record(instance).get("facts"):
-        raise StepError(
-            f"Instance {instance} has not passed its checks and does not go live; they come "
-            f"first: salt-call state.apply, or django.vet {deployment.name}"
-        )
+    _require_checks(deployment, instance)
     django_host_files.restore(deployment, instance)
     if "started" in changes:
         _start(deployment, instance, name, definition)
     elif problem and not _await(deployment, instance, name, definition, "restarted" in changes):
         changes.pop("restarted", None)
     deployment.manager.activate(name, definition)
-    for link, target in links(deployment, instance):
-        if target:
-            django_layout.point(link, target)
-        else:
-            link.unlink(missing_ok=True)
+    _relink(deployment, instance)
     django_step_pages.forget(deployment)
     for other in others:
         _retire(deployment, other)
@@ -79,6 +73,72 @@ def go_live(deployment):
     return Outcome(changes, f"Instance {instance} serves.")
 
 
+def _go_static(deployment, instance):
+    """
+    The instance whose static files this host serves is the one that is meant. None of it runs; what
+    another role has left running ends.
+    """
+    others = _web_programs(deployment, deployment.manager.programs())
+    changes = {**_moved_files(deployment, instance), **_moved_links(deployment, instance)}
+    if others:
+        changes["stopped"] = sorted(others)
+    if not changes:
+        return Outcome({}, f"Static files of instance {instance} are served.")
+    if deployment.test:
+        return Outcome(changes, f"Static files of instance {instance} would be served.")
+    _require_checks(deployment, instance)
+    django_host_files.restore(deployment, instance)
+    _relink(deployment, instance)
+    for other in others:
+        _retire(deployment, other)
+    _remember(deployment, instance)
+    return Outcome(changes, f"Static files of instance {instance} are served.")
+
+
+def _require_checks(deployment, instance):
+    if not deployment.layout.instance_record(instance).get("facts"):
+        raise StepError(
+            f"Instance {instance} has not passed its checks and does not go live; they come "
+            f"first: salt-call state.apply, or django.vet {deployment.name}"
+        )
+
+
+def _relink(deployment, instance):
+    for link, target in links(deployment, instance):
+        if target:
+            django_layout.point(link, target)
+        else:
+            link.unlink(missing_ok=True)
+
+
+def _web_programs(deployment, programs, but=None):
+    """Web processes (list of str) that are not about to end, but one."""
+    return [
+        other
+        for other, program in programs.items()
+        if other != but
+        and not program["leaving"]
+        and django_programs.parsed(deployment, other)[0] == "web"
+    ]
+
+
+def _moved_files(deployment, instance):
+    """Changes (dict): files on the host that differ from those of an instance."""
+    # Those of the wanted instance have been put right before; in a test they would have been.
+    settled = deployment.test and not deployment.hold
+    files = {} if settled else django_host_files.differing(deployment, instance)
+    return {"files": sorted(files)} if files else {}
+
+
+def _moved_links(deployment, instance):
+    """Changes (dict): links that lead elsewhere when an instance serves."""
+    return {
+        link.name: {"old": django_layout.target_of(link), "new": target}
+        for link, target in links(deployment, instance)
+        if django_layout.target_of(link) != target
+    }
+
+
 def _differences(deployment, instance, name, definition, patience=START_SECONDS):
     """
     What keeps ``instance`` from being the one that serves, the programs of others, and why it
@@ -86,19 +146,8 @@ def _differences(deployment, instance, name, definition, patience=START_SECONDS)
     that starts with this run; only a process that does not answer at all is started again.
     """
     programs = django_programs.settled(deployment, name, patience)
-    others = [
-        other
-        for other, program in programs.items()
-        if other != name
-        and not program["leaving"]
-        and django_programs.parsed(deployment, other)[0] == "web"
-    ]
-    changes = {}
-    # Those of the wanted instance have been put right before; in a test they would have been.
-    settled = deployment.test and not deployment.hold
-    files = {} if settled else django_host_files.differing(deployment, instance)
-    if files:
-        changes["files"] = sorted(files)
+    others = _web_programs(deployment, programs, name)
+    changes = _moved_files(deployment, instance)
     path = deployment.layout.instance_socket(instance)
     found = programs.get(name, {})
     running = (
@@ -112,10 +161,7 @@ def _differences(deployment, instance, name, definition, patience=START_SECONDS)
         changes["started"] = name
     elif problem and problem.startswith(django_health.NO_ANSWER):
         changes["restarted"] = name
-    for link, target in links(deployment, instance):
-        now = django_layout.target_of(link)
-        if now != target:
-            changes[link.name] = {"old": now, "new": target}
+    changes.update(_moved_links(deployment, instance))
     if others:
         changes["stopped"] = sorted(others)
     return changes, others, problem
@@ -127,9 +173,10 @@ def links(deployment, instance):
     target. Nginx takes the socket of another protocol when it finds none of the one that it speaks.
     """
     layout, protocol = deployment.layout, deployment.protocol(instance)
-    others = [link for name, link in layout.sockets.items() if name != protocol]
+    served = () if deployment.static_only else (protocol,)
+    others = [link for name, link in layout.sockets.items() if name not in served]
     return (
-        (layout.sockets[protocol], deployment.address_of(instance)),
+        *((layout.sockets[name], deployment.address_of(instance)) for name in served),
         *((link, None) for link in others),
         (layout.current, f"releases/{layout.release_of(instance)}"),
         (layout.live, f"instances/{instance}"),

@@ -22,6 +22,8 @@ def verify(deployment):
     if hold and hold["kind"] == django_hold.FAILED:
         raise StepError(django_hold.sentence(hold))
     said = f"Every process runs from instance {instance}."
+    if deployment.static_only:
+        said = f"Static files of instance {instance} are served, and nothing of it runs."
     warnings = [django_hold.sentence(hold)] if hold else []
     warnings += django_timers.complaints(deployment.project["timers"], deployment.layout.log)
     return Outcome({}, said, tuple(warnings))

@@ -155,6 +155,14 @@ def front(config):
     return config["nginx"] or config["apache"]
 
 
+def _otherwise(name, config):
+    """What a host that is no front door does for a project, in words."""
+    project = config["projects"][name]
+    if project["static_only"]:
+        return f"{project['static']['url']}   static files alone"
+    return _passed_on(name, config) or "(not served from this host)"
+
+
 def _passed_on(name, config):
     """What a balancer does for a project, in words; empty on other hosts."""
     for project in config["balancer"].get("projects", ()):
@@ -218,7 +226,7 @@ def conclusion(groups, config, answers, seconds, command, pillar):
     else:
         lines = [f"No changes in {took}: {_steps(groups.total)} looked at, all as the pillar says."]
     rows = []
-    runs = "django.app.project" in config["tiers"]
+    runs = [name for name in config["released"] if not config["projects"][name]["static_only"]]
     for title, project in config["projects"].items():
         paths, sites = project["paths"], served(config)
         if title in sites:
@@ -226,18 +234,18 @@ def conclusion(groups, config, answers, seconds, command, pillar):
                 (title, f"{project['url']}/   {answers.get(title, (True, ''))[1]}".rstrip())
             )
         else:
-            rows.append((title, _passed_on(title, config) or "(not served from this host)"))
+            rows.append((title, _otherwise(title, config)))
         secrets = f"{config['paths']['secrets']}/{title}.json"
-        if runs and project.get("superuser"):
+        if title in runs and project.get("superuser"):
             user = project["superuser"]["username"]
             given = "value" in project["secret_specs"].get("superuser.password", {})
             word = "the pillar's" if given else f"superuser.password in {secrets}"
             rows.append(("  admin", f"{user}, password: {word}"))
-        if runs:
+        if title in config["released"]:
             rows.append(("  releases", f"{paths['releases']} ({paths['current']} is live)"))
         if project["secret_specs"]:
             rows.append(("  secrets", f"{secrets} (only root)"))
-        if runs:
+        if title in config["released"]:
             rows.append(("  logs", paths["log"]))
     rows += _statistics(config)
     rows.append(("running", stack(config)))
@@ -249,12 +257,11 @@ def conclusion(groups, config, answers, seconds, command, pillar):
         (f"{command} django.status", "what is live, and how it is"),
     ]
     lines += ["", *notes(groups)] if groups.warned else []
-    names = list(config["projects"])
     unwell = [title for title, (well, _) in answers.items() if not well]
     if unwell:
         log = LOGS["nginx" if config["nginx"] else "apache"]
         lines += ["", f"NOT WELL: {', '.join(unwell)}. Its logs and {log} say why."]
-    if names and runs:
-        after.append((f"django-manage {names[0]} COMMAND", "run a management command"))
+    if runs:
+        after.append((f"django-manage {runs[0]} COMMAND", "run a management command"))
     width = max(len(words) for words, _ in after) + 2
     return [*lines, "", "Next:", *(f"  {words:<{width}}{text}" for words, text in after)]

@@ -155,8 +155,11 @@ class Pool:
 
 
 @contextlib.contextmanager
-def balancing(opts, root, monkeypatch, haproxy=(), **changes):
-    """A pool that runs; ``haproxy`` are keys of the pillar's, ``changes`` of the project's."""
+def balancing(opts, root, monkeypatch, haproxy=(), apart=(), **changes):
+    """
+    A pool that runs; ``haproxy`` are keys of the pillar's, ``changes`` of the project's, ``apart``
+    addresses of hosts for static files, by name.
+    """
     inside = free_port()
     for module, name, path in (
         (django_haproxy, "SOCKET", root / "admin.sock"),
@@ -176,10 +179,11 @@ def balancing(opts, root, monkeypatch, haproxy=(), **changes):
         "hosts": {
             "lb1": {"address": "127.0.0.5", "roles": ["balancer", "database", "cache"]},
             **{name: {"address": each, "roles": ["app", "web"]} for name, each in WEB.items()},
+            **{name: {"address": each, "roles": ["static"]} for name, each in dict(apart).items()},
         },
         "projects": {"shop": {**project, **changes}},
     }
-    hosts = {name: Host(name, address, inside) for name, address in WEB.items()}
+    hosts = {name: Host(name, address, inside) for name, address in {**WEB, **dict(apart)}.items()}
     pool = Pool(opts, root, pillar, hosts)
     for host in hosts.values():
         threading.Thread(target=host.serve_forever, args=[0.05], daemon=True).start()

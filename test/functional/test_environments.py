@@ -22,8 +22,8 @@ PARAMETERS = ROOT / "salt/django/parameters"
 ENVIRONMENTS = ("staging", "production")
 # The secrets of the tree, and which roles have a use for each.
 NEEDED = {
-    "change-this-key": {"app", "worker"},
-    "change-this-token": {"app", "worker"},
+    "change-this-key": {"app", "worker", "static"},
+    "change-this-token": {"app", "worker", "static"},
     "change-this-password-0": {"app", "worker"},
     "change-this-password-1": {"app", "worker", "database"},
     "change-this-password-2": {"app", "worker", "cache"},

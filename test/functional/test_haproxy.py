@@ -274,3 +274,43 @@ def test_visitors_stay_with_a_host_until_it_is_drained(minion_opts, tmp_path, mo
         answer = pool.ask(**mine)
         assert answer.status == 200 and answer.text != first
         assert answer.getheader("Set-Cookie").startswith("django-host=")
+
+
+# Static files with domains of their own
+
+STATIC = {"static1": "127.0.0.4"}
+
+
+@pytest.fixture
+def with_static(minion_opts, tmp_path, monkeypatch):
+    """A pool of whose project the static files are on a host of their own."""
+    domains = {"domains": ["static.shop.test", "static.shop.net"]}
+    project = {"domains": ["shop.test", "*.shop.test"], "static": domains}
+    with balancing(minion_opts, tmp_path, monkeypatch, apart=STATIC, **project) as found:
+        found.wait(lambda: django_haproxy.servers().get("shop.static") == {"static1": "UP"})
+        yield found
+
+
+def test_static_domains_lead_to_the_static_hosts(with_static):
+    """Though the site has all other names of the same domain."""
+    pool = with_static
+    for domain in ("static.shop.test", "static.shop.net"):
+        assert pool.ask("/static/a.css", host=domain).text == "static1"
+    assert pool.who() == {"web1", "web2"}
+    assert pool.ask(host="www.shop.test").text in ("web1", "web2")
+    assert pool.ask(host="other.shop.net").status == 421
+
+
+def test_hosts_are_drained_among_those_of_their_own_kind(with_static):
+    pool = with_static
+    assert pool.call["django.drain"]("web1")["changes"] == {"web1": {"old": "UP", "new": "drained"}}
+    for name, site in (("static1", "shop.static"), ("web2", "shop")):
+        with pytest.raises(
+            CommandExecutionError, match=f"Without {name} no host would serve {site}"
+        ):
+            pool.call["django.drain"](name)
+    assert pool.call["django.undrain"]("web1")["changes"] == {
+        "web1": {"old": "drained", "new": "ready"}
+    }
+    status = pool.call["django.status"]()["shop"]
+    assert (set(status["pool"]), set(status["static pool"])) == ({"web1", "web2"}, {"static1"})

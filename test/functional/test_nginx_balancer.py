@@ -36,8 +36,11 @@ class Page(Application):
 
 
 @contextlib.contextmanager
-def balancing(opts, root, **web):
-    """The balancer (a Site) with its web hosts (``hosts`` by name). web: keys of the project."""
+def balancing(opts, root, static=(), **web):
+    """
+    The balancer (a Site) with its hosts (``hosts`` by name): two for the web, and those whose
+    addresses are ``static``, for the domain static.wild.test. web: keys of the project.
+    """
     assert NGINX, "these tests need Nginx (apt-get install nginx)"
     inside, port, tls_port = free_port(), free_port(), free_port()
     secret = {"password": "x" * 20}
@@ -50,13 +53,16 @@ def balancing(opts, root, **web):
         "hosts": {
             "lb1": {"address": "127.0.0.5", "roles": ["balancer", "database", "cache"]},
             **{name: {"address": each, "roles": ["app", "web"]} for name, each in WEB.items()},
+            **{name: {"address": each, "roles": ["static"]} for name, each in dict(static).items()},
         },
         "projects": {"shop": {**project, "web": web}},
     }
+    if static:
+        pillar["projects"]["shop"]["static"] = {"domains": ["static.wild.test"]}
     rendering = Rendering(opts, grains(id="lb1", ipv6=[]), {"django": pillar})
     assert rendering.modules["django.config"]()["errors"] == []
     config = write_tree(root, rendering.files())
-    hosts = {name: Host(name, address, inside) for name, address in WEB.items()}
+    hosts = {name: Host(name, address, inside) for name, address in {**WEB, **dict(static)}.items()}
     for host in hosts.values():
         host.RequestHandlerClass, host.broken = Page, False
         threading.Thread(target=host.serve_forever, daemon=True).start()
@@ -137,3 +143,11 @@ def test_tls_ends_at_the_balancer(minion_opts, tmp_path):
         assert json.loads(body)["headers"]["X-Forwarded-Proto"] == "https"
         with pytest.raises(OSError):
             site.ask_securely("other.test", "other.test")
+
+
+def test_static_domains_lead_to_the_static_hosts(minion_opts, tmp_path):
+    """Though the site has all other names of the same domain."""
+    with balancing(minion_opts, tmp_path, static={"static1": "127.0.0.4"}) as site:
+        assert answered(site, path="/static/a.css", host="static.wild.test")["host"] == "static1"
+        for host in ("shop.test", "www.wild.test"):
+            assert answered(site, host=host)["host"] in WEB

@@ -287,3 +287,58 @@ def test_web_hosts_are_targets_once_they_serve(minion_opts):
     ids = rendering.ids()
     assert ids.index("boto3 is installed") < ids.index("Nginx runs") < ids.index(state)
     assert state not in Rendering(minion_opts, grains(), {"django": pillar}).ids()
+
+
+@pytest.mark.parametrize("server", ["gunicorn", "mod_wsgi"])
+def test_a_static_host_has_releases_of_which_nothing_runs(minion_opts, system, server):
+    pillar = balanced()
+    pillar["hosts"]["host4"] = {"address": "10.0.0.14", "roles": ["static"]}
+    pillar["projects"]["shop"].update(
+        static={"domains": ["static.shop.example.org"]},
+        app={"server": server},
+        media={"s3": {"bucket": "shop-media"}},
+        superuser={"username": "eve", "password": CANARY},
+    )
+    pillar["projects"]["shop"]["database"] = {
+        "host": "192.0.2.7",
+        "name": "shop",
+        "user": "shop",
+        "password": CANARY,
+    }
+    rendering = Rendering(minion_opts, grains(system, id="host4"), {"django": pillar})
+    assert rendering.errors == []
+    assert {chunk["__sls__"] for chunk in rendering.low} == {
+        "django.valid",
+        "django.host",
+        "django.host.secrets",
+        "django.app.users",
+        "django.app.timers",
+        "django.app.logs",
+        "django.app.project",
+        "django.web.nginx",
+        "django.app.departed",
+    }
+    steps = [
+        chunk["__id__"].removeprefix("shop: ")
+        for chunk in rendering.low
+        if chunk["__sls__"] == "django.app.project" and chunk["state"] == "django"
+    ]
+    assert steps == [
+        "source is fetched",
+        "packages are installed",
+        "release is built",
+        "release is configured",
+        "release is checked",
+        "static files are published",
+        "release is live",
+        "processes run",
+        "what runs is verified",
+        "old releases are gone",
+    ]
+    order = rendering.ids()
+    assert order.index("shop: release is live") < order.index("shop.static: Nginx serves it")
+    assert list(rendering.modules["django.config"]()["nginx"]["sites"]) == ["shop.static"]
+    assert CANARY not in str(rendering.low) + str(rendering.files())
+    balancer = Rendering(minion_opts, grains(system), {"django": pillar})
+    assert balancer.errors == []
+    assert "server host4 10.0.0.14:80" in balancer.files()["/etc/haproxy/haproxy.cfg"]

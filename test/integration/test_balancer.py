@@ -1,8 +1,10 @@
 """
-A balancer before two hosts that serve, the data on the first of them: releases come to one host
-after the other while visitors ask, and a host that is lost is missed for a moment only.
+A balancer before two hosts that serve, the data on the first of them, and one for static files:
+releases come to one host after the other while visitors ask, and a host that is lost is missed for
+a moment only.
 """
 
+import re
 import socket
 import ssl
 import time
@@ -14,7 +16,7 @@ from test.hosts import boot
 
 from .crowd import Crowd
 from .fleet import DOMAIN, asked_while, assert_missed_for_a_moment_only, at_once, pillar
-from .guestbook import INDEX, change, develop
+from .guestbook import INDEX, SOURCE, change, develop
 from .machines import ensure
 from .server import Browser, Server, put_checkout, wait_for
 
@@ -30,11 +32,14 @@ pytestmark = [
     ),
 ]
 
-BALANCER, FIRST, SECOND = "int-lb", "int-lb-web1", "int-lb-web2"
+BALANCER, FIRST, SECOND, STATIC = "int-lb", "int-lb-web1", "int-lb-web2", "int-lb-static"
+FILES = "static.shop.example.org"
+STYLE = re.compile(rf'https?://{FILES}(/static/guestbook/guestbook\.[0-9a-f]{{12}}\.css)"')
+STYLE_SOURCE = "guestbook/static/guestbook/guestbook.css"
 REQUESTS = 3_000
 DRAIN_REQUESTS = 500
 OTHER_REQUESTS = 1_500
-ENDPOINTS = "env: {DJANGO_TEST_ENDPOINTS: '1'}"
+MORE = ("env: {DJANGO_TEST_ENDPOINTS: '1'}", f"static: {{domains: [{FILES}]}}")
 TLS = "web: {tls: {certificate: /etc/ssl/shop.pem, key: /etc/ssl/private/shop.key, hsts: 30d}}"
 CERTIFICATE = (
     "umask 077; openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=%s"
@@ -45,6 +50,7 @@ ROLES = {
     BALANCER: "[balancer]",
     FIRST: "[app, web, worker, database, cache]",
     SECOND: "[app, web, worker]",
+    STATIC: "[static]",
 }
 
 
@@ -56,7 +62,7 @@ def fleet():
     for name in ROLES:
         found[name] = Server(boot(name, image=image))
     try:
-        text = pillar(found, ROLES, ENDPOINTS)
+        text = pillar(found, ROLES, *MORE)
         for name, server in found.items():
             put_checkout(server.host)
             if name != BALANCER:
@@ -64,7 +70,11 @@ def fleet():
         found[FIRST].bootstrap(pillar=text)
         at_once(
             lambda run: run(pillar=text),
-            (found[SECOND].bootstrap, found[BALANCER].bootstrap_as_predicted),
+            (
+                found[SECOND].bootstrap,
+                found[BALANCER].bootstrap_as_predicted,
+                found[STATIC].bootstrap_as_predicted,
+            ),
         )
         yield found
     finally:
@@ -79,7 +89,7 @@ def ask(fleet, path="/whoami/", host=DOMAIN, **headers):
     return requests.get(f"http://{address}{path}", headers=headers, timeout=30)
 
 
-def told(fleet, column):
+def told(fleet, column, backend="guestbook"):
     """What HAProxy's statistics say of the hosts behind it, by name."""
     program = (
         "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/haproxy/admin.sock');"
@@ -87,7 +97,7 @@ def told(fleet, column):
     )
     lines = fleet[BALANCER].run(["python3", "-c", program]).stdout.splitlines()
     names = next(line for line in lines if line.startswith("# ")).removeprefix("# ").split(",")
-    rows = [dict(zip(names, line.split(","))) for line in lines if line.startswith("guestbook,")]
+    rows = [dict(zip(names, line.split(","))) for line in lines if line.startswith(f"{backend},")]
     return {row["svname"]: row[column] for row in rows if row["svname"] != "BACKEND"}
 
 
@@ -130,9 +140,76 @@ def test_nothing_is_left_to_do(fleet):
 
 
 def test_web_hosts_let_in_the_balancer_alone(fleet):
-    for name in (FIRST, SECOND):
+    for name in (FIRST, SECOND, STATIC):
         with pytest.raises(requests.ConnectTimeout):
             requests.get(f"http://{fleet[name].host.address}/", timeout=2)
+
+
+def style(fleet):
+    """The path of the style that the site's page wants from the domain of static files."""
+    return STYLE.search(ask(fleet, "/").text)[1]
+
+
+@pytest.mark.proves(
+    "several servers",
+    "hosts for static files alone",
+    "pages refer to their domain, which leads to them; they have the files of old and new releases "
+    "and no program of the project; the first run does what was predicted",
+    on=["Debian 12"],
+)
+def test_static_files_are_those_of_a_host_of_their_own(fleet):
+    path, before = style(fleet), told(fleet, "stot", "guestbook.static")
+    answer = ask(fleet, path, FILES)
+    assert answer.status_code == 200
+    assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    after = told(fleet, "stot", "guestbook.static")
+    assert list(after) == [STATIC] and int(after[STATIC]) > int(before[STATIC])
+    assert ask(fleet, "/", FILES).status_code == 404
+
+
+def test_nothing_of_the_project_runs_where_its_static_files_are(fleet):
+    server = fleet[STATIC]
+    assert server.run("ps -o pid= -u guestbook", check=False).stdout == ""
+    listening = server.run("ss -Hltn | awk '{print $4}'").stdout.split()
+    assert {item.rpartition(":")[2] for item in listening} == {"80"}
+    for package in ("postgresql", "redis-server", "supervisor", "haproxy"):
+        assert server.run(["dpkg", "-s", package], check=False).returncode != 0
+    search = "grep -rlE 'the-(database|cache)-s-password' /srv/django /etc/django"
+    assert server.run(search, check=False).stdout == ""
+    assert fleet[FIRST].run(search).stdout, "there is something to find"
+    assert server.call("django.status", "guestbook")["guestbook"]["healthy"]
+
+
+def has_the_other_style(fleet):
+    """Whether the style without a hash in its name is that of the new release."""
+    answer = ask(fleet, "/static/guestbook/guestbook.css", FILES)
+    assert answer.status_code == 200
+    return answer.text.rstrip().endswith("/* another */")
+
+
+def test_static_files_of_both_releases_are_there_while_hosts_change(fleet):
+    """They come first; a way back of the host that has them loses none, and brings those of old."""
+    static, old = fleet[STATIC], style(fleet)
+    before = static.live()[0]
+
+    def renewed(name):
+        fleet[name].run(f"echo '/* another */' >>{SOURCE}/{STYLE_SOURCE}")
+        fleet[name].apply()
+
+    renewed(STATIC)
+    assert style(fleet) == old and ask(fleet, old, FILES).status_code == 200
+    at_once(renewed, (FIRST, SECOND))
+    new = style(fleet)
+    assert new != old and static.live()[0] == fleet[FIRST].live()[0] != before
+    assert has_the_other_style(fleet)
+    assert static.call("django.rollback", "guestbook")["changes"]["release"]["new"] == before
+    assert static.live()[0] == before
+    wait_for(lambda: not has_the_other_style(fleet))  # Nginx looks at an open file now and then
+    assert {ask(fleet, path, FILES).status_code for path in (old, new)} == {200}
+    static.run("salt-call django.release_allow guestbook")
+    static.assert_mended("guestbook: release is live")
+    wait_for(lambda: has_the_other_style(fleet))
 
 
 def test_releases_one_host_after_the_other_drop_nothing(fleet, tmp_path):
@@ -188,7 +265,7 @@ def shown(host):
 def test_https_ends_at_the_balancer(fleet):
     balancer = fleet[BALANCER]
     for server in fleet.values():
-        server.pillar(pillar(fleet, ROLES, ENDPOINTS, TLS))
+        server.pillar(pillar(fleet, ROLES, *MORE, TLS))
     refused = balancer.apply(check=False)
     assert refused.failed[0] == "certificates of the balancer can be used"
     assert ask(fleet).status_code == 200
@@ -197,6 +274,9 @@ def test_https_ends_at_the_balancer(fleet):
     answer = Browser(balancer.host, DOMAIN, "https").get("/whoami/")
     assert answer.json()["is_secure"] and answer.json()["forwarded_for"] != balancer.host.address
     assert answer.headers["Strict-Transport-Security"] == "max-age=2592000"
+    address = STYLE.search(Browser(balancer.host, DOMAIN, "https").get().text)
+    assert address[0].startswith("https:")
+    assert Browser(balancer.host, FILES, "https").get(address[1]).status_code == 200
     plain = requests.get(
         f"http://{balancer.host.address}/whoami/?a=1",
         headers={"Host": DOMAIN},
@@ -227,8 +307,8 @@ def with_balancer(text, line):
 @pytest.fixture(scope="module", params=["nginx", "varnish"])
 def other(request, fleet):
     """The balancer with another server: what was predicted was made."""
-    text = with_balancer(pillar(fleet, ROLES, ENDPOINTS), f"server: {request.param}")
-    at_once(lambda server: server.bootstrap(pillar=text), (fleet[FIRST], fleet[SECOND]))
+    text = with_balancer(pillar(fleet, ROLES, *MORE), f"server: {request.param}")
+    at_once(lambda name: fleet[name].bootstrap(pillar=text), (FIRST, SECOND, STATIC))
     made = fleet[BALANCER].bootstrap_as_predicted(text)
     assert any(title.startswith("other servers have left their ports to") for title in made), made
     return request.param
@@ -251,6 +331,8 @@ def hosts_that_answer(fleet):
 def test_other_server_balances(fleet, other):
     assert hosts_that_answer(fleet) == {FIRST, SECOND}
     test_unknown_hosts_are_refused(fleet)
+    assert ask(fleet, style(fleet), FILES).status_code == 200
+    assert ask(fleet, "/whoami/", FILES).status_code == 404
     test_sites_know_who_asks_and_how(fleet)
     fleet[BALANCER].assert_settled()
 

@@ -47,6 +47,7 @@ FILES = {
     "secrets/database.sls": "django: {projects: {guestbook: {database: {password: %s}}}}",
     "secrets/cache.sls": "django: {projects: {guestbook: {cache: {password: %s}}}}",
     "secrets/application.sls": "django: {projects: {guestbook: {secrets: {SECRET_KEY: %s}}}}",
+    "secrets/superuser.sls": "{}",
 }
 
 

@@ -81,7 +81,7 @@ def test_the_repository_that_opened_is_known_to_the_command(salt):
 def departed(monkeypatch):
     """What a run does about what left the pillar, where pulls and backups are only named."""
     module = load("django_host")
-    config = {"projects": {}, "tiers": [], "paths": {"srv": "/srv"}, "pull": {}, "backup": {}}
+    config = {"released": [], "tiers": [], "paths": {"srv": "/srv"}, "pull": {}, "backup": {}}
     access = types.SimpleNamespace(valid=lambda: config)
     monkeypatch.setattr(module, "_access", lambda: access)
     monkeypatch.setattr(django_departed, "find", lambda *words: [])

@@ -72,6 +72,7 @@ def deployment(tmp_path, monkeypatch):
         project={
             "cdn": {"distribution": "E1", "url": "https://cdn.test", **keys},
             "static": {"location": "/static/", "enabled": True},
+            "static_site": {},
         },
         host={"name": "web1", "roles": ["app", "web"]},
         secrets={"cdn.secret_key": "very-secret"},
@@ -143,9 +144,17 @@ def test_nobody_is_told_without_a_distribution_or_at_a_host_that_serves_nothing(
     deployment.host["roles"] = ["app", "worker"]
     assert django_step_cdn.invalidate(deployment).changes == {}
     deployment.host["roles"] = ["app", "web"]
+    deployment.project["static_site"] = {"domains": ["static.shop.test"]}
+    assert django_step_cdn.invalidate(deployment).changes == {}
     deployment.project["cdn"]["distribution"] = None
     assert django_step_cdn.invalidate(deployment).changes == {}
     assert deployment.asked == []
+
+
+def test_hosts_for_static_files_alone_tell_of_what_they_serve(deployment):
+    deployment.project["static_site"] = {"domains": ["static.shop.test"]}
+    deployment.host["roles"] = ["static"]
+    assert django_step_cdn.invalidate(deployment).changes == {"invalidated": ["/static/*"]}
 
 
 def test_requests_go_through_standard_input(monkeypatch):

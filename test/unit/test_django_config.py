@@ -47,8 +47,8 @@ def test_project_has_the_sections_that_states_rely_on(resolve_project):
         """name user group process_manager paths writable above_writable links source python
         system_packages settings manage pythonpath environment secrets secret_specs files build
         tasks domains allowed_hosts csrf_trusted_origins url catch_all databases cache app
-        processes timers static aws cdn uid media broker web health release superuser fixtures
-        logs migrate backup""".split()
+        processes timers static static_site static_only aws cdn uid media broker web health release
+        superuser fixtures logs migrate backup""".split()
     )
 
 

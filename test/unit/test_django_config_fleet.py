@@ -75,8 +75,8 @@ def test_single_processes_and_timers_are_on_one_host(resolve):
         ),
         (
             {"hosts": {"web1": {"address": "10.0.0.1", "roles": ["webb"]}}},
-            "django:hosts:web1:roles:0: expected one of app, web, worker, database, replica,"
-            " cache, media, balancer, backup or monitor, got 'webb' (did you mean web?)",
+            "django:hosts:web1:roles:0: expected one of app, web, worker, static, database,"
+            " replica, cache, media, balancer, backup or monitor, got 'webb' (did you mean web?)",
         ),
         (
             {"hosts": {"web1": {"address": "10.0.0.1", "roles": ["app"]}}},

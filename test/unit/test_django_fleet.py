@@ -31,6 +31,16 @@ def test_a_server_that_is_alone_is_its_own_fleet():
     assert django_fleet.members(django_fleet.choose("shop", said)) == ["one"]
 
 
+def test_static_hosts_matter_to_projects_with_domains_for_them():
+    hosts = {"web1": ["app", "web"], "files1": ["static", "monitor"]}
+    known = {"projects": ["blog", "shop"], "static": ["shop"], "hosts": hosts}
+    said = {name: answer(**known) for name in hosts}
+    chosen = {name: django_fleet.choose(name, said) for name in known["projects"]}
+    assert django_fleet.members(chosen["shop"]) == ["web1", "files1"]
+    assert django_fleet.members(chosen["blog"]) == ["web1"]
+    assert chosen["blog"]["files1"] == ["monitor"]
+
+
 def test_servers_without_the_project_do_not_matter():
     others = {"mail": answer(hosts={}, projects=[]), **answers()}
     assert django_fleet.choose("shop", others) == HOSTS

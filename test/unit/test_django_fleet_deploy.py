@@ -118,6 +118,22 @@ def test_a_release_in_its_order():
     assert fleet.fewest == 2
 
 
+def test_static_hosts_have_all_files_before_and_change_last():
+    """Nobody takes them out of the balancers, as they go on serving what they have."""
+    hosts = {**HOSTS, "files1": ["static"], "files2": ["static"]}
+    fleet = Fleet(hosts)
+    made(fleet, 3).deploy()
+    everyone = ["web1", "web2", "web3", "files1", "files2", "jobs1"]
+    assert fleet.told[1] == ("shop: static files are published", everyone)
+    assert fleet.order(SWITCHED) == [
+        (SWITCHED, ["web1", "web2", "web3"]),
+        (SWITCHED, ["jobs1"]),
+        (SWITCHED, ["files1", "files2"]),
+    ]
+    assert fleet.order("drain")[1:] == []
+    assert ("django.apply_migrations", ["web1"]) in fleet.told
+
+
 def test_no_balancer_is_no_hindrance():
     hosts = {name: roles for name, roles in HOSTS.items() if name != "lb1"}
     fleet = Fleet(hosts)

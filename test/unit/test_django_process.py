@@ -51,6 +51,7 @@ WORKER = {
 def project(**changes):
     return {
         "name": "shop",
+        "static_only": False,
         "user": "shop",
         "manage": {"kind": "file", "value": "manage.py"},
         "app": APP,

@@ -27,6 +27,7 @@ def deployment():
 
     made = types.SimpleNamespace(
         name="shop",
+        static_only=False,
         host={"roles": ["app", "web"]},
         instance="a-b",
         hold=None,
@@ -48,6 +49,7 @@ def deployment():
             "databases": {"default": {"engine": "postgresql"}},
             "media": {"s3": {}},
             "web": {"tls": None},
+            "static_site": {},
             "files": [],
         },
     )

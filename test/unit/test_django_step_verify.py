@@ -27,6 +27,7 @@ def deployment(tmp_path, monkeypatch):
     source = str(layout.release("aaaaaaaaaaaa") / "source")
     made = types.SimpleNamespace(
         name="shop",
+        static_only=False,
         layout=layout,
         project={"timers": {"purge": {"schedule": "daily"}}},
         target=INSTANCE,

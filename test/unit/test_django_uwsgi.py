@@ -122,6 +122,7 @@ def test_behind_apache_it_speaks_http():
 def test_process_is_known_to_speak_it():
     project = {
         "web": {"server": "nginx"},
+        "static_only": False,
         "name": "shop",
         "user": "shop",
         "app": {**APP, "server": "uwsgi", "module": "shop.wsgi", "environment": {}},

@@ -2,7 +2,8 @@
 # that a server's roles have a use for, by the map of the servers.
 {%- import_yaml "hosts.sls" as map %}
 {%- set readers = {
-  "application": ["app", "worker"],
+  "application": ["app", "worker", "static"],
+  "superuser": ["app", "worker"],
   "database": ["app", "worker", "database", "replica", "backup"],
   "cache": ["app", "worker", "cache"],
 } %}

@@ -4,5 +4,6 @@ django:
     shop:
       source: {rev: v1.4.2}
       domains: [shop.example.org]
+      static: {domains: [static.shop.example.org]}
       migrate: {risky: refuse}
       env: {PAYMENT_URL: 'https://pay.example.org/'}

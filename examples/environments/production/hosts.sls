@@ -4,5 +4,6 @@ django:
     web1: {address: 10.0.0.11, roles: [app, web]}
     web2: {address: 10.0.0.12, roles: [app, web]}
     work1: {address: 10.0.0.13, roles: [worker]}
+    static1: {address: 10.0.0.15, roles: [static]}
     db1: {address: 10.0.0.21, roles: [database]}
     cache1: {address: 10.0.0.22, roles: [cache]}

@@ -8,7 +8,7 @@ include:
 {%- if 'django.app.project' in django.tiers %}
   - django.host
 
-{%- for name in django.projects %}
+{%- for name in django.released %}
 
 "{{ name }}: logs are rotated":
   file.managed:

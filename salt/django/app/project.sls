@@ -1,5 +1,6 @@
 # Leaves behind each project of this host: its directories below /srv/django and in /etc, /run and
 # /var, and its release, built beside the old one, checked, migrated, switched to when it is healthy.
+# Where the host serves static files alone, the release is there for those, and nothing of it runs.
 # Every state of a release requires the one before it.
 {%- set django = salt['django.config']() %}
 
@@ -19,7 +20,8 @@ include:
   - django.web.apache
 {%- endif %}
 
-{%- for name, project in django.projects.items() %}
+{%- for name in django.released %}
+{%- set project = django.projects[name] %}
 {%- set paths = project.paths %}
 
 "{{ name }}: directories are there":
@@ -55,7 +57,7 @@ include:
       - user: "{{ name }}: system user is there"
       - file: shared directories are there
 
-{%- if project.app.server == 'mod_wsgi' and project.app.mode == 'daemon' %}
+{%- if project.app.server == 'mod_wsgi' and project.app.mode == 'daemon' and not project.static_only %}
 
 "{{ name }}: slots for mod_wsgi are there":
   django.slots_ready:
@@ -101,7 +103,7 @@ include:
       - django: "{{ name }}: source is fetched"
 {%- endif %}
 
-{%- if project.databases.values() | selectattr('host', 'defined') | rejectattr('managed') | list %}
+{%- if not project.static_only and project.databases.values() | selectattr('host', 'defined') | rejectattr('managed') | list %}
 
 "{{ name }}: external databases answer":
   django.databases_reached:
@@ -147,7 +149,7 @@ include:
     - require:
       - django: "{{ name }}: release is configured"
 
-{%- if project.media.s3 %}
+{%- if project.media.s3 and not project.static_only %}
 
 "{{ name }}: uploads have their bucket":
   django.media_ready:
@@ -163,6 +165,7 @@ include:
     - project: {{ name }}
     - require:
       - django: "{{ name }}: release is checked"
+{%- if not project.static_only %}
 
 "{{ name }}: database is migrated":
   django.migrated:
@@ -189,13 +192,14 @@ include:
     - project: {{ name }}
     - require:
       - django: "{{ name }}: tasks before the switch are done"
+{%- endif %}
 
 "{{ name }}: release is live":
   django.release_live:
     - project: {{ name }}
     - require:
-      - django: "{{ name }}: superuser is there"
-{%- if project.app.server == 'mod_wsgi' %}
+      - django: "{{ name }}: {{ 'static files are published' if project.static_only else 'superuser is there' }}"
+{%- if project.app.server == 'mod_wsgi' and not project.static_only %}
       - django: Apache follows its configuration
 {%- endif %}
 
@@ -210,6 +214,7 @@ include:
     - project: {{ name }}
     - require:
       - django: "{{ name }}: processes run"
+{%- if not project.static_only %}
 
 "{{ name }}: late migrations are applied":
   django.late_migrated:
@@ -223,12 +228,13 @@ include:
     - when: after
     - require:
       - django: "{{ name }}: late migrations are applied"
+{%- endif %}
 
 "{{ name }}: old releases are gone":
   django.pruned:
     - project: {{ name }}
     - require:
-      - django: "{{ name }}: tasks after the switch are done"
+      - django: "{{ name }}: {{ 'what runs is verified' if project.static_only else 'tasks after the switch are done' }}"
 {%- if project.cdn and project.cdn.distribution %}
 
 "{{ name }}: CDN forgets what changed":

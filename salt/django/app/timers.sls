@@ -10,7 +10,8 @@ include:
   - django.host
   - django.app.project
 
-{%- for name, project in django.projects.items() %}
+{%- for name in django.released %}
+{%- set project = django.projects[name] %}
 
 {%- if project.timers %}
 

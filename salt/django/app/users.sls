@@ -6,7 +6,8 @@ include:
 
 {%- if 'django.app.project' in django.tiers %}
 
-{%- for name, project in django.projects.items() %}
+{%- for name in django.released %}
+{%- set project = django.projects[name] %}
 {%- if project.uid %}
 
 "{{ name }}: number of its user is settled":

@@ -22,8 +22,8 @@ uv is installed:
     - require:
       - pkg: packages are installed
 
-{%- set projects = django.projects.values() | selectattr('aws') | list %}
-{%- if 'django.app.project' in django.tiers and projects or django.external.targets | default({}) %}
+{%- set projects = django.projects.values() | selectattr('aws') | selectattr('name', 'in', django.released) | list %}
+{%- if projects or django.external.targets | default({}) %}
 
 boto3 is installed:
   django.tool_installed:

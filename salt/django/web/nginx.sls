@@ -1,5 +1,5 @@
 # Leaves behind Nginx as the front door, or as a balancer: nginx.conf, tuned and hardened, and one file for
-# each project in /etc/nginx/django.d. Each is tried by Nginx before it is put in place, so that a mistake in one
+# each project in /etc/nginx/django.d, and one for its static files where they have domains of their own. Each is tried by Nginx before it is put in place, so that a mistake in one
 # project's snippet leaves all sites as they are. Changes reach Nginx by a reload.
 {%- set django = salt['django.config']() %}
 
@@ -82,7 +82,7 @@ sites of projects have a directory:
     - name: /etc/nginx/django.d/{{ name }}.conf
     - source: {{ site.source }}
     - template: jinja
-    - context: {project: {{ name }}}
+    - context: {project: {{ site.project }}}
     - user: root
     - group: root
     - mode: '0644'
