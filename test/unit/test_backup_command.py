@@ -164,8 +164,19 @@ def test_prometheus_is_told_where_it_is(command, host):
 
 def test_two_do_not_run_at_once(command, host, capsys):
     with command.locked():
-        assert command.main(["run"]) == 75
+        assert command.main(["run", "shop"]) == 75
     assert "under way" in capsys.readouterr().err
+
+
+def test_one_that_still_runs_at_night_is_told_to_everybody(command, host):
+    settings = json.loads((host / "settings.json").read_text())
+    settings["on_failure"] = ["tee", str(host / "told")]
+    (host / "settings.json").write_text(json.dumps(settings))
+    with command.locked():
+        assert command.main(["run", "shop"]) == 75
+        assert not (host / "told").exists(), "who calls it sees it"
+        assert command.main(["run"]) == 75
+    assert "a restore is still under way" in (host / "told").read_text()
 
 
 @pytest.mark.parametrize(

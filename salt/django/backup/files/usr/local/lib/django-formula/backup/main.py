@@ -144,7 +144,13 @@ def run(settings, projects):
     for name in names:
         _project(settings, name)
     told, problems = {}, []
-    with locked():
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked())
+        except BlockingIOError:
+            if not projects:  # the one of the night, whose exit status nobody sees
+                _alarm(settings, "nothing was saved: a backup or a restore is still under way")
+            raise
         for name in names:
             told[name] = noted(settings, name)
             if told[name].get("problem"):
