@@ -304,7 +304,10 @@ def test_static_domains_lead_to_the_static_hosts(with_static):
 def test_hosts_are_drained_among_those_of_their_own_kind(with_static):
     pool = with_static
     assert pool.call["django.drain"]("web1")["changes"] == {"web1": {"old": "UP", "new": "drained"}}
-    for name, site in (("static1", "shop.static"), ("web2", "shop")):
+    for name, site in (
+        ("static1", r"shop.static \(there is no other\)"),
+        ("web2", r"shop \(web1 is drained\)"),
+    ):
         with pytest.raises(
             CommandExecutionError, match=f"Without {name} no host would serve {site}"
         ):

@@ -13,7 +13,7 @@ from test.hosts import boot
 from .guestbook import INDEX, no_failed_request
 from .machines import ensure
 from .master import PKI, Master, told
-from .server import CHECKOUT, ROOT, Server, documented, put_checkout, wait_for
+from .server import CHECKOUT, ROOT, Browser, Server, documented, put_checkout, wait_for
 
 pytestmark = [
     pytest.mark.proves(
@@ -31,19 +31,25 @@ pytestmark = [
 ]
 
 SOURCE, PILLAR = "/srv/src/guestbook", "/srv/pillar"
-MASTER, DATA, WEB = "int-master", "int-mdata", "int-mweb"
+MASTER, DATA, STATIC, WEB = "int-master", "int-mdata", "int-mstatic", "int-mweb"
+DOMAIN, STYLE = "static.example.org", "guestbook/static/guestbook/guestbook.css"
 WRONG = ":".join(["0f"] * 32)
 SECRETS = {
     "database": "the-database-s-password",
     "cache": "the-cache-s-password",
     "application": "all-hosts-sign-with-this-one-0123456789-abcdefghijklmnopqrstuvwxyz",
 }
-NEEDED = {DATA: {"database", "cache"}, WEB: {"database", "cache", "secrets"}}
+NEEDED = {
+    DATA: {"database", "cache"},
+    STATIC: {"secrets"},
+    WEB: {"database", "cache", "secrets"},
+}
 FILES = {
     "hosts.sls": "django: {hosts: {%s}}",
     "environment.sls": "{}",
     "shop.sls": "django: {projects: {guestbook: {source: {path: %s}, settings: config.settings, "
-    "domains: [%s], health: {path: /healthz/}, env: {DJANGO_TEST_ENDPOINTS: '1'}}}}",
+    "domains: [%s], static: {domains: [%s]}, health: {path: /healthz/}, "
+    "env: {DJANGO_TEST_ENDPOINTS: '1'}}}}",
     "secrets/database.sls": "django: {projects: {guestbook: {database: {password: %s}}}}",
     "secrets/cache.sls": "django: {projects: {guestbook: {cache: {password: %s}}}}",
     "secrets/application.sls": "django: {projects: {guestbook: {secrets: {SECRET_KEY: %s}}}}",
@@ -53,13 +59,13 @@ FILES = {
 
 def write_pillar(master, hosts):
     """The pillar of all, by the example's top file."""
-    roles = {DATA: "[database, cache]", WEB: "[app, web, worker]"}
+    roles = {DATA: "[database, cache]", STATIC: "[static]", WEB: "[app, web, worker]"}
     lines = ", ".join(
         f"{name}: {{address: {host.address}, roles: {roles[name]}}}" for name, host in hosts.items()
     )
     values = {
         "hosts.sls": lines,
-        "shop.sls": (SOURCE, hosts[WEB].address),
+        "shop.sls": (SOURCE, hosts[WEB].address, DOMAIN),
         **{f"secrets/{name}.sls": secret for name, secret in SECRETS.items()},
     }
     for name, text in FILES.items():
@@ -86,18 +92,21 @@ def exchange_keys(master, web):
 
 @pytest.fixture(scope="module")
 def servers():
-    """Three bare servers by name, with the repository on each."""
+    """Four bare servers by name, with the repository on each."""
     image = ensure("bookworm-ready")
     with (
         boot(MASTER, image=image) as master,
         boot(DATA, image=image) as data,
+        boot(STATIC, image=image) as static,
         boot(WEB, image=image) as web,
     ):
-        for host in (master, data, web):
+        for host in (master, data, static, web):
             put_checkout(host)
-        write_pillar(master, {DATA: data, WEB: web})
-        web.put(ROOT / "examples/guestbook", SOURCE)
-        yield {MASTER: Master(master), DATA: Server(data), WEB: Server(web)}
+        write_pillar(master, {DATA: data, STATIC: static, WEB: web})
+        for host in (static, web):
+            host.put(ROOT / "examples/guestbook", SOURCE)
+        found = {DATA: Server(data), STATIC: Server(static), WEB: Server(web)}
+        yield {MASTER: Master(master), **found}
 
 
 @pytest.fixture(scope="module")
@@ -107,26 +116,27 @@ def master(servers):
     predicted = made.bootstrap("--master", PILLAR, "--test").stdout
     assert "salt-master is started" in predicted and not made.host.exists("/etc/salt/master.d")
     said = made.become(PILLAR)
-    assert f"NAME is the server's in django:hosts ({DATA}, {WEB})." in said
+    assert f"NAME is the server's in django:hosts ({DATA}, {STATIC}, {WEB})." in said
     return made
 
 
 @pytest.fixture(scope="module")
 def fleet(master, servers):
-    """The master and two servers that it orders about, with nothing on them yet."""
-    data, web = servers[DATA], servers[WEB]
+    """The master and three servers that it orders about, with nothing on them yet."""
+    data, static, web = servers[DATA], servers[STATIC], servers[WEB]
     fingerprint = told(data.bootstrap(*master.words, DATA).stdout)
     again = data.bootstrap(*master.words, DATA).stdout
     assert "No changes" in again and told(again) == fingerprint
     exchange_keys(master.host, web.host)
     web.bootstrap("--minion", master.host.address, "--id", WEB)
-    for server in (data, web):
+    master.join(STATIC, static)
+    for server in (data, static, web):
         server.run(["rm", "-r", CHECKOUT])
-    everyone = {DATA: True, WEB: True}
+    everyone = {DATA: True, STATIC: True, WEB: True}
     wait_for(lambda: master.salt("*", "test.ping", check=False, patience=5) == everyone, 120)
     nothing = f"{DATA} is accepted already: nothing to do"
     assert master.obeyed("django.accept", DATA, fingerprint).strip() == nothing
-    master.data, master.web = data, web
+    master.data, master.static, master.web = data, static, web
     return master
 
 
@@ -158,6 +168,7 @@ def test_bare_servers_serve_after_two_runs_at_most(fleet):
     first = fleet.apply()
     changed, failed = first[DATA]
     assert "PostgreSQL runs" in changed and failed == []
+    assert "Nginx runs" in first[STATIC][0] and first[STATIC][1] == [], "it needs no database"
     if first[WEB][1]:
         assert first[WEB][1][0] == "guestbook: release is checked", "the database was not there yet"
         assert fleet.apply()[WEB][1] == []
@@ -167,7 +178,7 @@ def test_bare_servers_serve_after_two_runs_at_most(fleet):
 
 
 def test_another_run_changes_nothing(fleet):
-    nothing = {DATA: ([], []), WEB: ([], [])}
+    nothing = {DATA: ([], []), STATIC: ([], []), WEB: ([], [])}
     assert fleet.apply("test=True") == nothing
     assert fleet.apply() == nothing
 
@@ -201,3 +212,43 @@ def test_results_that_the_master_keeps_have_no_secret(fleet):
     assert fleet.run(f"grep -rlF 'release is live' {kept}").stdout, "there are results"
     patterns = " ".join(f"-e {secret}" for secret in SECRETS.values())
     assert fleet.run(f"grep -rlF {patterns} {kept}", check=False).stdout == ""
+
+
+def style(fleet):
+    """The path of the style that the site's page wants from the domain of static files."""
+    return re.search(rf'"http://{DOMAIN}(/static/.+?\.css)"', fleet.web.host.get("/").text)[1]
+
+
+def asked(fleet, path):
+    """What the host for static files answers (a status)."""
+    return Browser(fleet.static.host, DOMAIN).get(path).status_code
+
+
+@pytest.mark.proves(
+    "several servers",
+    "hosts for static files alone, from a master",
+    "a deploy brings their files before web servers change and all go back together; they are told "
+    "no password",
+    on=["Debian 12"],
+)
+def test_static_files_come_first_in_a_deploy_and_go_back_with_all(fleet):
+    fleet.salt(WEB, "django.release_allow", "guestbook")
+    old, before = style(fleet), fleet.web.live()[0]
+    index = fleet.web.host.read(f"{SOURCE}/{INDEX}")
+    for server in (fleet.static, fleet.web):
+        server.host.write(f"{SOURCE}/{INDEX}", index)
+        server.run(f"echo '/* more */' >>{SOURCE}/{STYLE}")
+    assert fleet.static.live()[0] == before, "one source is one release"
+    done = fleet.order("django.deploy", "guestbook")
+    assert done.returncode == 0, done.stdout + done.stderr
+    new, now = style(fleet), fleet.web.live()[0]
+    assert new != old and fleet.static.live()[0] == now != before
+    prepared, switched, followed = (
+        done.stderr.index(words)
+        for words in ("is ready on 2 servers", f"{WEB}: {now} serves", f"{STATIC}: {now} serves")
+    )
+    assert prepared < switched < followed
+    assert {asked(fleet, path) for path in (old, new)} == {200}
+    fleet.obeyed("django.rollback", "guestbook")
+    assert fleet.static.live()[0] == fleet.web.live()[0] == before
+    assert style(fleet) == old and {asked(fleet, path) for path in (old, new)} == {200}
