@@ -212,6 +212,18 @@ def test_static_files_of_both_releases_are_there_while_hosts_change(fleet):
     wait_for(lambda: has_the_other_style(fleet))
 
 
+def test_web_host_becomes_one_of_static_files_alone_and_comes_back(fleet):
+    """What ran of the project there ends, and starts again."""
+    second = fleet[SECOND]
+    second.pillar(pillar(fleet, {**ROLES, SECOND: "[static]"}, *MORE))
+    second.assert_mended("guestbook: release is live", "Nginx runs")
+    assert second.run("ps -o pid= -u guestbook", check=False).stdout == ""
+    assert ask(fleet).status_code == 200
+    second.pillar(pillar(fleet, ROLES, *MORE))
+    second.assert_mended("guestbook: release is live", "Nginx runs")
+    assert_both_serve(fleet)
+
+
 def test_releases_one_host_after_the_other_drop_nothing(fleet, tmp_path):
     """Nor does a reload of the balancer."""
     balancer, first, second = fleet[BALANCER], fleet[FIRST], fleet[SECOND]
