@@ -14,7 +14,7 @@ from test.hosts import boot
 
 from .crowd import Crowd
 from .fleet import DOMAIN, asked_while, assert_missed_for_a_moment_only, at_once, hosts
-from .guestbook import INDEX, SOURCE, change
+from .guestbook import INDEX, ROOT, SOURCE, change
 from .machines import ensure
 from .master import Master
 from .server import CHECKOUT, Browser, Server, put_checkout, wait_for
@@ -32,8 +32,9 @@ pytestmark = [
     pytest.mark.proves(
         "several servers",
         "releases from a master (salt-run django.deploy)",
-        "server by server out of the balancer without a failed request; a bad release stops at the "
-        "first; killed, the next goes on; rollback, locks, history",
+        "server by server out of the balancer without a failed request; a late migration drops a "
+        "column once the last server has switched; a bad release stops at the first; killed, "
+        "the next goes on; rollback, locks, history",
         on=["Debian 12"],
     ),
 ]
@@ -73,17 +74,29 @@ django:
       cache: {password: the-cache-s-password}
       secrets: {SECRET_KEY: all-hosts-sign-with-this-one-0123456789-abcdefghijklmnopqrstuvwxyz}
 """
+# Nobody reads NOTE any more since v2, and v2 itself drops MOOD, which v1 reads and fills.
+MOOD, NOTE = (
+    f'    {name} = models.CharField("{name}", max_length=9, default="fine")\n'
+    for name in ("mood", "note")
+)
+SPAM = '    is_spam = models.BooleanField("spam", default=False)\n'
 MIGRATION = """\
-from django.db import migrations
+from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
     dependencies = [("guestbook", "%s")]
-    operations = [
-        migrations.RunSQL("CREATE TABLE IF NOT EXISTS carried_out (by text)", "SELECT 1"),
-        migrations.RunSQL("INSERT INTO carried_out SELECT '%s' || pg_sleep(%d)", "SELECT 1"),
-    ]
+    after_switch = %s
+    operations = [%s]
 """
+FIELD = "migrations.%sField('entry', '%s', models.CharField(max_length=9, %s))"
+REMOVED = "migrations.RemoveField('entry', '%s')"
+CARRIED_OUT = (
+    "migrations.RunSQL('CREATE TABLE IF NOT EXISTS carried_out "
+    "(by text, at timestamptz DEFAULT clock_timestamp())', 'SELECT 1')"
+)
+# Each migration counts how often it was carried out, and says when it began.
+COUNTED = "migrations.RunSQL(\"INSERT INTO carried_out SELECT '%s' || pg_sleep(%d)\", 'SELECT 1')"
 
 
 class Fleet(Master):
@@ -126,6 +139,21 @@ class Fleet(Master):
         """Ask the database on its own server."""
         return self.database.psql(sql, database)
 
+    def serving_since(self, *names):
+        """When each of some servers switched to what it serves (list of s)."""
+        argv = ["stat", "--format", "%.9Z", f"{ROOT}/live"]
+        return [float(self.servers[name].run(argv).stdout) for name in names]
+
+    def carried_out(self, by):
+        """When a migration was carried out, each time (list of s)."""
+        sql = f"SELECT extract(epoch FROM at) FROM carried_out WHERE by = '{by}'"
+        return [float(moment) for moment in self.psql(sql)]
+
+    def assert_carried_out_last(self, by):
+        """A migration was carried out once, and after all servers had switched."""
+        (moment,) = self.carried_out(by)
+        assert moment > max(self.serving_since(*self.sites))
+
     def drained(self):
         """Who is out of the balancers (list)."""
         answers = self.salt(f"L@{','.join(BALANCERS)}", "django.drained")
@@ -161,26 +189,44 @@ def commit(fleet, tag):
     fleet.run(f"{git} add . && {git} commit -qm {tag} && {git} tag {tag}")
 
 
+def migration(fleet, name, before, *operations, late=False):
+    """A migration of the source, which comes after another."""
+    text = MIGRATION % (before, late, ", ".join(operations))
+    fleet.host.write(f"{SOURCE}/guestbook/migrations/{name}.py", text)
+
+
 def develop(fleet):
-    """The source in git, at the master: v1, v2, v3 that is never healthy, v4 and v5."""
-    git = f"git -C {SOURCE}"
+    """
+    The source in git, at the master: v1; v2 without two of its columns, one of which it drops; v3
+    that is never healthy; v4; v5, which drops the other column, and v6.
+    """
+    git, models = f"git -C {SOURCE}", "guestbook/models.py"
+    fields = [FIELD % ("Add", name, "default='fine'") for name in ("mood", "note")]
+    optional = [FIELD % ("Alter", name, "null=True") for name in ("mood", "note")]
     fleet.run("apt-get install -qy --no-install-recommends git")
     fleet.run(f"mkdir -p /srv/src && cp -r {CHECKOUT}/examples/guestbook {SOURCE}")
     fleet.run(f"{git} init -q -b main")
+    change(fleet, models, SPAM, SPAM + MOOD + NOTE)
+    migration(fleet, "0004_mood", "0003_heartbeat", *fields)
     commit(fleet, "v1")
     change(fleet, INDEX, "<h1>", "<h1>Second: ")
+    change(fleet, models, MOOD + NOTE, "")
+    migration(fleet, "0005_optional", "0004_mood", CARRIED_OUT, *optional)
+    counted = COUNTED % ("v2 late", 0)
+    migration(fleet, "0006_no_mood", "0005_optional", counted, REMOVED % "mood", late=True)
     commit(fleet, "v2")
     change(fleet, "guestbook/views.py", "status=200 if ok else 503", "status=404")
     commit(fleet, "v3")
     fleet.run(f"{git} checkout -q v2")
-    for tag, name, before, seconds in (
-        ("v4", "0004_more", "0003_heartbeat", 0),
-        ("v5", "0005_slow", "0004_more", 6),
-    ):
-        text = MIGRATION % (before, tag, seconds)
-        fleet.host.write(f"{SOURCE}/guestbook/migrations/{name}.py", text)
-        commit(fleet, tag)
+    migration(fleet, "0007_more", "0006_no_mood", COUNTED % ("v4", 0))
+    migration(fleet, "0008_late", "0007_more", COUNTED % ("v4 late", 0), late=True)
+    commit(fleet, "v4")
+    migration(fleet, "0009_slow", "0008_late", COUNTED % ("v5", 6))
+    counted = COUNTED % ("v5 late", 0)
+    migration(fleet, "0010_no_note", "0009_slow", counted, REMOVED % "note", late=True)
+    commit(fleet, "v5")
     fleet.run(f"echo '/* sixth */' >>{SOURCE}/guestbook/static/guestbook/guestbook.css")
+    migration(fleet, "0011_late", "0010_no_note", COUNTED % ("v6 late", 0), late=True)
     commit(fleet, "v6")
     fleet.run("setsid git daemon --base-path=/srv/src --export-all --reuseaddr --detach")
 
@@ -257,7 +303,8 @@ def test_session_of_one_server_is_one_of_another(fleet):
     assert met == {FIRST, SECOND, THIRD}
 
 
-def test_release_fails_no_request(fleet, tmp_path):
+def test_release_that_drops_a_column_fails_no_request(fleet, tmp_path):
+    """The old release reads and fills it, as long as any server serves that."""
     before = fleet.serving()[FIRST]
     fleet.means("v2", without=[NEW])
     with fleet.crowd(tmp_path) as crowd:
@@ -267,6 +314,8 @@ def test_release_fails_no_request(fleet, tmp_path):
     serving = fleet.serving()
     assert set(crowd.report["releases"]) == {before, serving[FIRST]}
     assert len(set(serving.values())) == 1 and serving[FIRST] != before
+    fleet.assert_carried_out_last("v2 late")
+    assert fleet.psql("SELECT count(note) > 0 FROM guestbook_entry") == ["t"], "it was filled"
     assert re.search(rf"{WORKER} +{before} +{serving[WORKER]} +\d+ +done", done.stdout)
     told = [line.split(maxsplit=3)[-1] for line in done.stderr.splitlines() if "batch" in line]
     for name in (FIRST, SECOND, THIRD):
@@ -317,10 +366,17 @@ def test_deploy_that_is_killed_leaves_no_lock_and_the_next_goes_on(fleet):
     fleet.run("pkill -KILL -f '[s]alt-run django.deploy'")
     assert fleet.obeyed("django.lock_status") == "Nothing is locked.\n"
     assert fleet.drained() == [FIRST] and fleet.serving()[SECOND] == before
+    fleet.run("setsid salt-run django.deploy guestbook >/tmp/again 2>&1 &")
+    # All web servers have the release then, and the worker is at it.
+    wait_for(lambda: f"{THIRD}: back in the balancer" in fleet.host.read("/tmp/again"), 200)
+    fleet.run("pkill -KILL -f '[s]alt-run django.deploy'")
+    assert fleet.drained() == [] and fleet.serving()[THIRD] != before
+    assert fleet.carried_out("v4 late") == [], "it waits for all servers"
     fleet.obeyed("django.deploy", "guestbook")
     assert fleet.drained() == [] and len(set(fleet.serving().values())) == 1
     assert fleet.serving()[SECOND] != before
-    assert fleet.psql("SELECT by FROM carried_out") == ["v4"]
+    assert len(fleet.carried_out("v4")) == 1
+    fleet.assert_carried_out_last("v4 late")
 
 
 def test_all_go_back_and_stay_there(fleet, tmp_path):
@@ -330,7 +386,7 @@ def test_all_go_back_and_stay_there(fleet, tmp_path):
     crowd.assert_all_served()
     back = fleet.serving()
     assert len(set(back.values())) == 1 and back[FIRST] != newest
-    assert "guestbook.0004_more" in said, "the database is ahead"
+    assert "guestbook.0007_more" in said, "the database is ahead"
     assert fleet.settle(*back) == {} and fleet.serving() == back
     status = fleet.obeyed("django.status", "guestbook")
     assert status.count("held back") == len(back) and status.count(back[FIRST]) >= len(back)
@@ -358,17 +414,26 @@ def test_new_server_takes_traffic(fleet):
     wait_for(lambda: NEW in fleet.hosts_that_answer(), 60)
 
 
-def test_five_servers_pull_a_release_at_once(fleet, tmp_path):
-    """Each by itself, knowing nothing of the others: one of them migrates."""
+def test_servers_pull_a_release_each_by_itself(fleet, tmp_path):
+    """
+    One of four at once migrates, and drops a column that no release reads any more, though a fifth
+    still serves the old one.
+    """
     before = fleet.serving()
     assert len(before) == 5
     fleet.means("v5")
+    others = [server for name, server in fleet.sites.items() if name != FIRST]
     with fleet.crowd(tmp_path) as crowd:
-        at_once(lambda server: server.apply(), fleet.sites.values())
+        at_once(lambda server: server.apply(), others)
+        assert fleet.serving()[FIRST] == before[FIRST]
+        (dropped,) = fleet.carried_out("v5 late")
+        fleet.servers[FIRST].apply()
     crowd.assert_all_served()
     after = fleet.serving()
     assert len(set(after.values())) == 1 and after[FIRST] != before[FIRST]
-    assert sorted(fleet.psql("SELECT by FROM carried_out")) == ["v4", "v5"]
+    assert len(fleet.carried_out("v5")) == 1 and fleet.carried_out("v5 late") == [dropped]
+    since = fleet.serving_since(*fleet.sites)
+    assert min(since) < dropped < max(since)
 
 
 def test_server_that_is_cut_off_in_a_deploy_converges(fleet, tmp_path):
@@ -388,11 +453,13 @@ def test_server_that_is_cut_off_in_a_deploy_converges(fleet, tmp_path):
         assert {fleet.ask(style).status_code for _ in range(16)} == {200}, "on every server"
     serving = fleet.serving()
     assert serving[FIRST] != before[FIRST] and serving[SECOND] == before[SECOND]
+    assert fleet.carried_out("v6 late") == []
     fleet.servers[SECOND].host.heal()
     back = {SECOND: True}
     wait_for(lambda: fleet.salt(SECOND, "test.ping", check=False, patience=5) == back, 120)
     fleet.obeyed("django.deploy", "guestbook")
     assert len(set(fleet.serving().values())) == 1 and fleet.drained() == []
+    fleet.assert_carried_out_last("v6 late")
     wait_for(lambda: len(fleet.hosts_that_answer()) == len(WEB), 60)
 
 
