@@ -1,19 +1,28 @@
 """
-The server of a fleet's uploads: a host of the map writes and reads there as the project's user, by
-a program that speaks NFS itself since the kernel does not, and nobody else does.
+The server of a fleet's uploads: hosts of the map write and read there as the project's user, and
+nobody else does. This machine's kernel cannot mount NFS: user-mode Linux does, and a program that
+speaks NFS itself.
 """
+
+import json
+import shlex
 
 import pytest
 
 from test.hosts import boot
 
 from .fleet import hosts
-from .guestbook import SOURCE
+from .guestbook import ROOT, SOURCE
+from .kernel import booted
 from .machines import ensure
-from .server import Server, put_checkout
+from .server import CHECKOUT, Server, put_checkout
 
-SERVER, CLIENT = "int-nas", "int-nas-web"
-ROLES = {SERVER: "[media]", CLIENT: "[app, web, worker, database, cache]"}
+SERVER, CLIENT, OTHER = "int-nas", "int-nas-web", "int-nas-web2"
+ROLES = {
+    SERVER: "[media]",
+    CLIENT: "[app, web, worker, database, cache]",
+    OTHER: "[app, web]",
+}
 PORT = 2049
 FOLDER = "/srv/media/guestbook"
 PILLAR = """\
@@ -27,14 +36,16 @@ django:
       media: {private: {}}
       database: {password: the-database-s-password}
       cache: {password: the-cache-s-password}
+      secrets: {SECRET_KEY: all-hosts-sign-with-this-one-0123456789-abcdefghijklmnopqrstuvwxyz}
 """
 pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.proves(
         "several servers",
         "media server (NFS by nfs-ganesha)",
-        "a host of the map writes and reads as the project's user, root as nobody; a host that is "
-        "not in it, and a program that is not root's, are refused",
+        "kernels of two hosts (user-mode Linux) mount it by the line of fstab, one reads what "
+        "Django's storage wrote on the other; root is nobody; a host that is not in the map, and a "
+        "program that is not root's, are refused",
         on=["Debian 12"],
     ),
 ]
@@ -42,7 +53,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def fleet():
-    """The server by ./bootstrap, and a host with nothing but a client that speaks NFS."""
+    """The server by ./bootstrap, and hosts with nothing but clients that speak NFS."""
     found = {name: Server(boot(name, image=ensure("bookworm-ready"))) for name in ROLES}
     try:
         found[CLIENT].run("apt-get install -qy --no-install-recommends libnfs-utils")
@@ -105,6 +116,59 @@ def test_root_of_a_host_is_nobody(fleet):
 
 def test_program_that_is_not_root_s_cannot_claim_to_be_the_project(fleet):
     assert speak(fleet, "nfs-cat", "@media/note.txt", user="nobody").returncode
+
+
+# Salt without a master and without its service, which is all that a function needs.
+MINION = {
+    "id": CLIENT,
+    "file_client": "local",
+    "file_roots": {"base": [f"{CHECKOUT}/salt", CHECKOUT]},
+    "pillar_roots": {"base": ["/root/pillar"]},
+    **{f"{kind}_dirs": [f"{CHECKOUT}/_{kind}"] for kind in ("states", "utils")},
+    "module_dirs": [f"{CHECKOUT}/_modules"],
+}
+MOUNT = (
+    "/opt/django-formula/salt/bin/salt-call --config-dir /root/salt django.mount_share guestbook"
+)
+STORAGE = """
+import os, sys
+from django.conf import settings
+from django.core.files.base import ContentFile
+from django.core.files.storage import FileSystemStorage
+os.setgroups([]), os.setgid(int(sys.argv[2])), os.setuid(int(sys.argv[1]))
+settings.configure()
+storage = FileSystemStorage(sys.argv[3])
+%s
+"""
+UPLOAD = STORAGE % 'storage.save("pictures/2026/ada.txt", ContentFile("from the first"))'
+LOOK = STORAGE % 'print(storage.open("pictures/2026/ada.txt").read().decode())'
+
+
+def test_upload_on_one_host_is_read_on_another(fleet):
+    """Each mounts the export where the site looks for uploads, and Django's storage works there."""
+    first, second = fleet[CLIENT].host, fleet[OTHER].host
+    put_checkout(first)
+    first.write("/root/salt/minion", json.dumps(MINION))
+    first.write("/root/pillar/top.sls", "base: {'*': [site]}\n")
+    first.write("/root/pillar/site.sls", pillar(fleet))
+    for host in (first, second):
+        host.run("apt-get install -qy --no-install-recommends python3-django")
+        host.run("useradd --system --uid 900 --gid www-data guestbook")
+        host.run(["mkdir", "-p", ROOT])
+    media = f"{ROOT}/share/media"
+    project, web_server = ("900", "33", media), ("33", "33", media)
+    with booted(first, PORT) as one, booted(second, PORT) as two:
+        one.run(MOUNT)
+        line = next(line for line in first.read("/etc/fstab").splitlines() if "nfs4" in line)
+        assert line.split()[:2] == [f"{fleet[SERVER].host.address}:/guestbook", f"{ROOT}/share"]
+        two.run(f"mkdir -p {ROOT}/share && echo {shlex.quote(line)} >>/etc/fstab && mount -a")
+        one.run(["python3", "-c", UPLOAD, *project])
+        for who in (project, web_server):
+            assert two.run(["python3", "-c", LOOK, *who]).strip() == "from the first"
+        assert one.run(f"ls -A {media}", check=False).endswith("Permission denied\n"), "as root"
+        assert second.run(["ls", "-A", f"{ROOT}/share"]).stdout == "", "nothing is on the host"
+    made = fleet[SERVER].run(f"cd {FOLDER} && find media -name ada.txt -printf '%m %U:%G %p'")
+    assert made.stdout == "644 900:33 media/pictures/2026/ada.txt"
 
 
 def test_nothing_is_left_to_do(fleet):
