@@ -80,7 +80,7 @@ class Commands:
                 umask=target.umask,
             )
         except (CommandError, OSError) as error:
-            raise CommandExecutionError(target.redact(str(error))) from None
+            raise CommandExecutionError(target.redact(str(error)) + target.hint) from None
         return target.redact(done.stdout)
 
     def manage(self, project, words, options, where):
@@ -116,7 +116,8 @@ class Commands:
                 umask=target.umask,
             )
         except (django_tasks.TaskError, OSError) as error:
-            raise CommandExecutionError(target.redact(f"{project}: {error}")) from None
+            text = target.redact(f"{project}: {error}") + target.hint
+            raise CommandExecutionError(text) from None
         return target.redact(answer[do])
 
     def lock(self, project, test):

@@ -78,10 +78,7 @@ def _go_static(deployment, instance):
     The instance whose static files this host serves is the one that is meant. None of it runs; what
     another role has left running ends.
     """
-    others = _web_programs(deployment, deployment.manager.programs())
-    changes = {**_moved_files(deployment, instance), **_moved_links(deployment, instance)}
-    if others:
-        changes["stopped"] = sorted(others)
+    changes, others = _static_differences(deployment, instance)
     if not changes:
         return Outcome({}, f"Static files of instance {instance} are served.")
     if deployment.test:
@@ -91,8 +88,20 @@ def _go_static(deployment, instance):
     _relink(deployment, instance)
     for other in others:
         _retire(deployment, other)
+    left, _ = _static_differences(deployment, instance)
+    if left:
+        raise StepError(f"After the switch these are still not as wanted: {left}")
     _remember(deployment, instance)
     return Outcome(changes, f"Static files of instance {instance} are served.")
+
+
+def _static_differences(deployment, instance):
+    """Changes (dict) until static files of an instance alone are served, and programs that end."""
+    others = _web_programs(deployment, deployment.manager.programs())
+    changes = {**_moved_files(deployment, instance), **_moved_links(deployment, instance)}
+    if others:
+        changes["stopped"] = sorted(others)
+    return changes, others
 
 
 def _require_checks(deployment, instance):

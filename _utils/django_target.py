@@ -24,6 +24,12 @@ SECRET_NAME = re.compile(r"API|AUTH|TOKEN|KEY|SECRET|PASS|SIGNATURE|COOKIE|DSN|_
 PASSWORD_IN_URL = re.compile(r"(?<=://)([^\s:/@]*):[^\s/@]+(?=@)")
 
 
+ELSEWHERE = (
+    " (this host serves static files alone, and databases do not let it in: ask one with the role"
+    " app or worker)"
+)
+
+
 class TargetError(ValueError):
     """What was asked for cannot be run; the message is for the operator."""
 
@@ -46,6 +52,8 @@ class Target(NamedTuple):
         File mode mask (int).
     secrets
         Texts (list of str) that must not be shown.
+    hint
+        What (str) the words of a command that failed end with.
     """
 
     python: str
@@ -55,6 +63,7 @@ class Target(NamedTuple):
     cwd: str
     umask: int
     secrets: list
+    hint: str = ""
 
     def redact(self, value):
         """JSON ``value`` without any of the secrets."""
@@ -151,6 +160,7 @@ def of_live_release(deployment, where):
         cwd=source,
         umask=0o027,
         secrets=[*deployment.secrets.values(), *secrets_of(own)],
+        hint=ELSEWHERE if deployment.static_only else "",
     )
 
 

@@ -2,13 +2,17 @@
 
 import types
 
+import django_commands
 import django_process
 import django_rollback
 import django_step_check
 import django_step_switch
+import django_target
 import pytest
+from django_deployment import StepError
 from pillars import assert_nothing_to_do
 from releases import FIRST, SECOND, served
+from salt.exceptions import CommandExecutionError
 
 TLS = {"certificate": "/etc/ssl/shop.pem", "key": "/etc/ssl/private/shop.key"}
 OWN = {"certificate": "/etc/ssl/static.pem", "key": "/etc/ssl/private/static.key"}
@@ -290,13 +294,27 @@ def static_only(deployment):
     """A deployment on a host that serves static files alone; ``told`` has what was ended."""
     deployment.project["static_only"] = deployment.static_only = True
     deployment.told = []
+
+    def stop(name, seconds):
+        deployment.told.append(name)
+        deployment.manager.running = {}
+
     deployment.manager = types.SimpleNamespace(
-        kind="systemd",
-        running={},
-        programs=lambda: deployment.manager.running,
-        stop=lambda name, seconds: deployment.told.append(name),
+        kind="systemd", running={}, programs=lambda: deployment.manager.running, stop=stop
     )
     return deployment
+
+
+@pytest.fixture
+def left_running(static_only):
+    """The same, with the web process of another role; its name."""
+    instance = static_only.instance
+    static_only.layout.instance(instance).mkdir()
+    static_only.layout.save_instance_record(instance, facts={"a": 1}, definitions={})
+    static_only.project["web"]["websocket"] = False
+    name = f"shop.web.{FIRST}"
+    static_only.manager.running = {name: {"leaving": False, "pid": 7}}
+    return name
 
 
 def test_going_live_is_a_matter_of_links(static_only):
@@ -315,15 +333,24 @@ def test_going_live_is_a_matter_of_links(static_only):
     assert static_only.layout.served()[-1]["instance"] == instance
 
 
-def test_what_ran_for_another_role_ends(static_only):
-    instance = static_only.instance
-    static_only.layout.instance(instance).mkdir()
-    static_only.layout.save_instance_record(instance, facts={"a": 1}, definitions={})
-    old = f"shop.web.{FIRST}"
-    static_only.project["web"]["websocket"] = False
-    static_only.manager.running = {old: {"leaving": False, "pid": 7}}
-    assert django_step_switch.go_live(static_only).changes["stopped"] == [old]
-    assert static_only.told == [old]
+def test_what_ran_for_another_role_ends(static_only, left_running):
+    assert django_step_switch.go_live(static_only).changes["stopped"] == [left_running]
+    assert static_only.told == [left_running]
+
+
+def test_what_goes_on_though_it_was_told_to_end_is_told(static_only, left_running):
+    static_only.manager.stop = lambda name, seconds: None
+    with pytest.raises(StepError, match=left_running):
+        django_step_switch.go_live(static_only)
+
+
+def test_command_that_fails_there_is_told_where_to_go(static_only, monkeypatch):
+    served(static_only, FIRST)
+    monkeypatch.setattr(static_only, "environment_of", lambda instance: {})
+    static_only.layout.save_instance_record(FIRST, venv="/nowhere", release="a")
+    target = django_target.of_live_release(static_only, {})._replace(user=None, cwd="/")
+    with pytest.raises(CommandExecutionError, match="ask one with the role app or worker"):
+        django_commands.Commands(None, {}).run(target, ["check"], 5)
 
 
 def test_a_release_without_programs_can_be_gone_back_to(static_only):
