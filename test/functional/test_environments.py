@@ -84,8 +84,22 @@ def test_pillar_of_each_server_is_valid_and_holds_its_own_secrets_alone(
     assert f"{other}-" not in str(pillar)
 
 
+@pytest.mark.parametrize("environment, name", SERVERS)
+def test_environment_is_that_of_the_map_and_not_what_a_server_says(pillar_of, environment, name):
+    assert pillar_of(None, name) == pillar_of(environment, name)
+    (other,) = set(ENVIRONMENTS) - {environment}
+    assert "change-this" not in str(pillar_of(other, name))
+
+
 def test_server_that_is_not_in_the_map_gets_no_secret(pillar_of):
     assert "change-this" not in str(pillar_of("production", "laptop"))
+    assert pillar_of(None, "laptop") == {}
+
+
+def test_map_is_there_for_who_names_the_environment(pillar_of):
+    """As salt-ssh does, which is in no map."""
+    found = pillar_of("staging", "operator_master")["django"]["hosts"]
+    assert found == hosts("staging")
 
 
 def copied(folder, change=lambda path, text: text):
