@@ -9,6 +9,7 @@ import contextlib
 import django_access
 import django_fleet_server
 import django_host_files
+import django_layout
 import django_rollback
 from django_deployment import StepError
 from django_run import CommandError
@@ -61,8 +62,9 @@ def rollout(project):
 def stand_by(project):
     """
     Let what serves keep its own files on this host while a release that was prepared waits for its
-    switch. Returns ``{release, target, instance, finish}``: the release and the instance that are
-    to go live, the instance that serves, and the states (IDs) that are left to do after the switch.
+    switch. Returns ``{release, named_by, target, instance, finish}``: the release and the instance
+    that are to go live, a digest of the key that releases are named by, the instance that serves,
+    and the states (IDs) that are left to do after the switch.
 
     CLI Example:
 
@@ -81,6 +83,7 @@ def stand_by(project):
             django_host_files.restore(deployment, live)
         return {
             "release": deployment.layout.release_of(target),
+            "named_by": django_layout.digest("names", deployment.key),
             "target": target,
             "instance": live,
             "finish": django_fleet_server.finish(access.public(), project),

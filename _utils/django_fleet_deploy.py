@@ -138,7 +138,14 @@ class Rollout:
         self.wanted = releases[0]
         if len(releases) > 1:
             told = {name: f"would serve release {plan['release']}" for name, plan in plans.items()}
-            raise Halted("prepare: servers do not have the same source, or the same Python", told)
+            why = "servers do not have the same source, or the same Python"
+            if len({plan["named_by"] for plan in plans.values()}) > 1:
+                why = (
+                    "servers name releases by different keys, as their first SECRET_KEY was not the"
+                    f" same. On all of them: rm /srv/django/{self.project}/names.json (those with"
+                    " another name build anew)"
+                )
+            raise Halted(f"prepare: {why}", told)
         self._say("prepare", f"release {self.wanted} is ready on {len(plans)} servers")
         return plans
 

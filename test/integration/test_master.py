@@ -241,6 +241,8 @@ def fleet(master):
     web.bootstrap("--minion", master.host.address, "--id", WEB)
     for name in (STATIC, SECOND):
         master.join(name, master.servers[name])
+    # It served alone, with a SECRET_KEY of its own.
+    master.servers[SECOND].run("rm /srv/django/guestbook/names.json")
     for server in master.servers.values():
         server.run(["rm", "-r", CHECKOUT])
     master.wait_for_all()

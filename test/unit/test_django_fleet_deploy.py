@@ -29,6 +29,7 @@ class Fleet:
         self.wanted = dict.fromkeys(hosts, "bbb")
         self.left = {"web1": ["shop: old releases are gone", "Nginx runs"]}
         self.away, self.fewest = set(), len(hosts)
+        self.named_by = dict.fromkeys(hosts, "one")
 
     def ask(self, names, function, *arguments, heard=lambda name, answer: None, **_):
         what = arguments[0] if function == "state.sls_id" else function
@@ -61,6 +62,7 @@ class Fleet:
         return Answer(
             {
                 "release": self.wanted[name] if function == "django.stand_by" else self.live[name],
+                "named_by": self.named_by[name],
                 "target": f"{self.wanted[name]}-1",
                 "instance": f"{self.live[name]}-1",
                 "finish": self.left.get(name, ["shop: old releases are gone"]),
@@ -289,6 +291,14 @@ def test_servers_with_different_releases_do_not_get_one():
         made(fleet).deploy()
     assert "ccc" in halted.value.failures["web2"]
     assert set(fleet.live.values()) == {"aaa"}
+
+
+def test_servers_that_name_releases_by_different_keys_are_told_what_to_do():
+    fleet = Fleet(HOSTS)
+    fleet.wanted["web2"] = "ccc"
+    fleet.named_by["web2"] = "another"
+    with pytest.raises(Halted, match="rm /srv/django/shop/names.json"):
+        made(fleet).deploy()
 
 
 def test_going_back_in_batches():
