@@ -31,13 +31,12 @@ import django_firewall
 import django_memory
 import django_mistakes
 import django_monitor
-import django_namespace
 import django_project
 import django_project_broker
 import django_pull
 import django_queue
-import django_references
 import django_schema
+import django_secret_users
 import django_server_apache
 import django_server_haproxy
 import django_server_keepalived
@@ -144,7 +143,7 @@ def resolve(pillar, facts, parameters):
         name: django_project.resolve(name, projects[name], fleet, host, len(projects))
         for name in sorted(projects)
     }
-    hosts_of = _needing(hosts)
+    hosts_of = django_secret_users.needing(hosts)
     errors += django_checks.resolved(resolved, fleet, host, hosts_of)
     if errors:
         return _nothing(host, errors)
@@ -376,49 +375,6 @@ def _managed_cache(project):
     cache = project["cache"]
     own_cache = cache["engine"] in ("redis", "memcached") and not cache["host"]
     return own_cache or django_project_broker.is_managed(project)
-
-
-def _needing(hosts):
-    """Function from a resolved project and a secret's name to the hosts that need the secret."""
-
-    def having(roles):
-        return [name for name, item in hosts.items() if roles & set(item["roles"])]
-
-    def needing(project, name):
-        if name == "flower.password":
-            return having({"worker"})[:1]
-        return having(_users_of(project, name))
-
-    return needing
-
-
-def _users_of(project, name):
-    """Roles (set) whose hosts need a secret of a project."""
-    roles = {"app", "worker"}
-    if project["static_site"] and name in _of_static_hosts(project):
-        roles.add("static")
-    is_redis = name in ("cache.password", "broker.password")
-    if is_redis and project[name.split(".")[0]]["managed"]:
-        roles.add("cache")
-    if name.startswith("database."):
-        roles |= {"backup"} if project["backup"]["database"] else set()
-        if project["databases"][name.split(".")[1]]["managed"]:
-            roles |= {"database", "replica"}  # which may be promoted
-    return roles
-
-
-def _of_static_hosts(project):
-    """
-    Names (set of str) of the secrets that a host needs to collect a project's static files: what
-    the settings read, and what a release is made of. It reaches neither database nor cache.
-    """
-    made = [entry["content"] for entry in project["files"] if entry["where"] == "release"]
-    made += [step["environment"] for step in project["build"]]
-    made.append(project["python"]["environment"])
-    found = {django_namespace.secret_of(name) for name in django_references.find(made)}
-    sources = ("source.", "python.", "cdn.")
-    found |= {name for name in project["secret_specs"] if name.startswith(sources)}
-    return found | set(project["secrets"])
 
 
 def _static_only(project):
