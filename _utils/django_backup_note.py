@@ -28,8 +28,8 @@ def last(name, patience, now=None, folder=STATE, settings=django_backup.SETTINGS
         The time to reckon from, in seconds since 1970; None is this moment.
     """
     now = time.time() if now is None else now
-    note = _read(pathlib.Path(folder, f"{name}.last"))
-    result = _result(note)
+    note, runs = _noted(pathlib.Path(folder, f"{name}.last"))
+    result = _result(note, runs)
     told = {"result": result, "failed": result in (FAILED, BROKEN_OFF)}
     since = _seconds(note.get("good")) or _age_of(settings) or now
     told["overdue"] = now - since > patience
@@ -49,8 +49,8 @@ def complaints(names, patience, **places):
     """
     told = []
     for name in sorted(names):
-        half = _read(pathlib.Path(places.get("folder", STATE), f"{name}.replacing"))
-        if half and not _runs(half):
+        half, runs = _noted(pathlib.Path(places.get("folder", STATE), f"{name}.replacing"))
+        if half and not runs:
             way = f"django.restore {name} {half['before'] or half['id']} replace=True"
             told.append(
                 f"A restore of {name} ({half['id']}, {half['started']}) did not come to its end, so"
@@ -67,18 +67,19 @@ def complaints(names, patience, **places):
     return told
 
 
-def _result(note):
+def _result(note, runs):
     if not note:
         return NEVER
     if "ended" in note:
         return FAILED if note.get("problem") else DONE
-    return RUNS if _runs(note) else BROKEN_OFF
+    return RUNS if runs else BROKEN_OFF
 
 
-def _runs(note):
-    """Whether the process that wrote a note is at it."""
-    process = django_running.table().get(note.get("pid"))
-    return bool(process and any(word.endswith(SCRIPT) for word in process.argv))
+def _noted(path):
+    """A note (dict), and whether the process that wrote it is at it."""
+    return django_running.noted(
+        lambda: _read(path), lambda argv: any(word.endswith(SCRIPT) for word in argv)
+    )
 
 
 def _seconds(text):

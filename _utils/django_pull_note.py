@@ -35,13 +35,11 @@ def last(now=None, path=NOTE):
     now
         The time to reckon from (datetime); None is this moment.
     """
-    note = read(path)
+    note, runs = django_running.noted(lambda: read(path), _is_pull)
     if not note:
         return {"result": NEVER, "failed": False}
     if "ended" not in note:
-        process = django_running.table().get(note["pid"])
-        runs = process and any(word.endswith(SCRIPT) for word in process.argv)
-        note = {**note, "result": RUNS if runs else BROKEN_OFF}
+        note["result"] = RUNS if runs else BROKEN_OFF
     told = {
         "result": note["result"],
         "failed": note["result"] == BROKEN_OFF or note.get("exit_status", 0) != 0,
@@ -49,6 +47,10 @@ def last(now=None, path=NOTE):
     }
     keys = ("started", "ended", "exit_status", *KINDS, "problems", "failures")
     return {**told, **{key: note[key] for key in keys if note.get(key)}}
+
+
+def _is_pull(argv):
+    return any(word.endswith(SCRIPT) for word in argv)
 
 
 def complaint(now=None, path=NOTE):

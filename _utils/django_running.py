@@ -36,6 +36,27 @@ def table():
     return found
 
 
+def noted(read, is_writer):
+    """
+    The note (dict) that a process keeps of itself, and whether that process is at it (bool). Where
+    it ends while it is looked for, its last note is the one.
+
+    read
+        Called for the note, whose ``pid`` says who writes it until it has ``ended``; may be empty.
+    is_writer
+        Called with a command line (tuple of str): whether it may be that of such a process.
+    """
+    note = read()
+    while note and "ended" not in note:
+        process = table().get(note.get("pid"))
+        if process and is_writer(process.argv):
+            return note, True
+        before, note = note, read()
+        if note == before:
+            break
+    return note, False
+
+
 def age(pid):
     """Seconds (float) since a process was started; 0 when it is not there any more."""
     try:

@@ -32,9 +32,9 @@ def last_runs(timers, folder):
     """
     found = {}
     for name, timer in timers.items():
-        run = _read(note(folder, name))
+        run, runs = _noted(folder, name)
         known = {key: run[key] for key in ("started", "ended", "exit_status") if key in run}
-        result = _result(name, run)
+        result = _result(run, runs)
         failed = result == BROKEN_OFF or run.get("exit_status", 0) != 0
         found[name] = {"schedule": timer["schedule"], "result": result, "failed": failed, **known}
     return found
@@ -50,13 +50,17 @@ def complaints(timers, folder):
     ]
 
 
-def _result(name, run):
+def _noted(folder, name):
+    """What a timer noted of its last run (dict), and whether that is under way."""
+    return django_running.noted(lambda: _read(note(folder, name)), lambda argv: name in argv)
+
+
+def _result(run, runs):
     if not run:
         return NEVER
     if "ended" in run:
         return run["result"]
-    process = django_running.table().get(run["pid"])
-    return RUNS if process and name in process.argv else BROKEN_OFF
+    return RUNS if runs else BROKEN_OFF
 
 
 def _read(path):

@@ -36,6 +36,7 @@ ANSWERED = django_pull_note.FOLDER / "answered.json"  # where what was pulled la
 LOCATION = ("git", "rev", "deploy_key", "known_hosts")
 LOCK = pathlib.Path("/run/django-pull.lock")
 OWN_FORMULA = pathlib.Path(__file__).resolve().parents[2]  # the next run begins here, too
+ROUNDS = 4  # of a pull by which something else is to be pulled each time
 PATIENCE, PAUSE = 1800, 10  # seconds for a run that is under way
 LONGEST_HOOK = 60  # seconds
 PROBLEM_LINES = 30
@@ -75,10 +76,24 @@ def main(arguments):
         except BlockingIOError:
             return _refuse("another pull is under way on this server: wait for its end")
         time.sleep(random.uniform(0, options.splay))  # noqa: S311 - nobody is to be kept from guessing
-        status = Pull(settings, options.rewind).run()
-        told = _settings()
-        # What was applied may say that something else is to be pulled, such as a newer formula.
-        return Pull(told).run() if told not in ({}, settings) else status
+        return _pull(settings, options.rewind)
+
+
+def _pull(settings, rewind, rounds=ROUNDS):
+    """
+    Pull, and again while what was applied says that something else is to be pulled, such as a newer
+    formula; the exit status. What failed by settings that are in force no more is no failure.
+    """
+    pull = Pull(settings, rewind)
+    status, said = pull.run()
+    told = _settings()
+    is_another = not pull.is_stopped and told != settings
+    if is_another and told and rounds > 1:
+        pull.pass_on(said)
+        return _pull(told, False, rounds - 1)
+    if is_another and status == DONE:
+        pull.forgive()
+    return pull.conclude(status, said)
 
 
 def _settings():
@@ -118,19 +133,20 @@ class Pull:
         self.note = {"started": _now(), "pid": os.getpid(), "failures": self.failures}
         self.note.update(self._in_force())
         self.problems = []
+        self.is_stopped = False
 
     def run(self):
-        """Fetch, apply, tell; the exit status."""
+        """Fetch and apply: the exit status, and what was said last."""
         signal.signal(signal.SIGTERM, _stop)
         django_pull_note.FOLDER.mkdir(parents=True, exist_ok=True, mode=0o700)
         django_pull_note.LOG.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._remember()
         try:
-            status, said = self._apply_all(self._fetch())
+            return self._apply_all(self._fetch())
         except (Stopped, KeyboardInterrupt):
-            status, said = FAILED, BROKEN_OFF
+            self.is_stopped = True
             self.problems.append("it was told to stop; the next one goes on from there")
-        return self._conclude(status, said)
+            return FAILED, BROKEN_OFF
 
     def _fetch(self):
         """What there is to apply (dict by kind); for what failed, that which is in force."""
@@ -228,7 +244,20 @@ class Pull:
         """What is in force, for people (dict by kind)."""
         return {kind: _described(found) for kind, found in self.force.items()}
 
-    def _conclude(self, status, said):
+    def pass_on(self, said):
+        """Tell how it went, where another one by other settings follows at once."""
+        self.forgive()
+        self._say(said)
+        self._say("What is to be pulled is another now: once more.")
+
+    def forgive(self):
+        """What failed is told, and counts no more."""
+        for problem in self.problems:
+            self._say(f"django-pull: {problem}")
+        self.problems = []
+
+    def conclude(self, status, said):
+        """Tell how it went, where operators look for it; the exit status."""
         failed = bool(self.problems)
         if failed and status == DONE:
             status, said = FAILED, f"Apart from that: {said}"

@@ -1,5 +1,5 @@
 """
-Servers that fetch their own pillar from git: a balancer with the data, and three that serve. Nobody
+Servers that fetch their own pillar from git: a balancer with the data, and five that serve. Nobody
 tells one of another; all deploy a new release at the same moment, while visitors ask.
 """
 
@@ -22,15 +22,15 @@ pytestmark = [
     pytest.mark.proves(
         "several servers",
         "servers that fetch their own pillar",
-        "three that deploy one release at once migrate once and drop no request; what is not "
+        "five that deploy one release at once migrate once and drop no request; what is not "
         "signed, went back or has a mistake leaves what is in force",
         on=["Debian 12"],
     ),
 ]
 
-DATA, WEB = "int-pdata", ("int-pweb1", "int-pweb2", "int-pweb3")
+DATA, WEB = "int-pdata", tuple(f"int-pweb{number}" for number in range(1, 6))
 ROLES = {DATA: "[balancer, database, cache]", **dict.fromkeys(WEB, "[app, web, worker]")}
-REQUESTS, LEISURE = 1_000, 12  # three deploy on two cores; visitors are not to take both
+REQUESTS, LEISURE = 1_000, 12  # five deploy on two cores; visitors are not to take both
 NOTE = "/var/lib/django-formula/pull/last.json"
 HOOK = "/root/failed"
 PULL = """\
@@ -48,7 +48,7 @@ class Fleet:
     def __init__(self, origin, servers):
         self.origin, self.servers = origin, servers
         self.rev, self.more, self.lines = "v1", "", []
-        self.last = servers[WEB[2]]
+        self.last = servers[WEB[-1]]
 
     def text(self):
         """The pillar of all."""
@@ -122,7 +122,7 @@ def test_what_is_pulled_is_what_bootstrap_was_given(fleet):
     assert fleet.last.call("pillar.get", "django:hosts").keys() == ROLES.keys()
 
 
-def test_three_deploy_one_release_at_once(fleet, tmp_path):
+def test_five_deploy_one_release_at_once(fleet, tmp_path):
     """One migration, and no request is dropped."""
     data, servers = fleet.servers[DATA], [fleet.servers[name] for name in WEB]
     before = servers[0].live()[0]
@@ -138,7 +138,7 @@ def test_three_deploy_one_release_at_once(fleet, tmp_path):
         commit = fleet.push()
         at_once(lambda server: server.run("systemctl start --no-block django-pull"), servers)
         wait_for(lambda: is_everywhere(fleet, commit), 300)
-    assert [noted(server)["failed"] for server in servers] == [False] * 3
+    assert [noted(server)["failed"] for server in servers] == [False] * len(WEB)
     now = {server.live()[0] for server in servers}
     assert len(now) == 1 and before not in now
     crowd.assert_all_served()

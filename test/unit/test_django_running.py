@@ -47,6 +47,42 @@ def test_a_live_process(tmp_path):
     assert django_running.search_path(process.pid) == []
 
 
+def noted(*notes):
+    """What is told of a note that says other things each time it is read."""
+    left = list(notes)
+    return django_running.noted(
+        lambda: left.pop(0) if left[1:] else left[0], lambda argv: "-m" in argv
+    )
+
+
+def test_note_of_a_process_that_is_at_it(monkeypatch):
+    process = Process(1, 0, "/", ("python3", "-m", "pull"))
+    monkeypatch.setattr(django_running, "table", lambda: {7: process})
+    assert noted({"pid": 7}) == ({"pid": 7}, True)
+
+
+@pytest.mark.parametrize(
+    "notes",
+    [
+        [{}],
+        [{"pid": 8}],
+        [{"pid": 10}],  # the number is another program's by now
+        [{"pid": 8, "ended": "02:41"}],
+        [{"pid": 8}, {"pid": 8, "ended": "02:41"}],  # it ended while it was looked for
+        [{"pid": 8}, {"pid": 9}, {"pid": 9, "ended": "02:51"}],  # and so did the next one
+    ],
+)
+def test_note_of_a_process_that_is_gone(monkeypatch, notes):
+    monkeypatch.setattr(django_running, "table", lambda: TABLE)
+    assert noted(*notes) == (notes[-1], False)
+
+
+def test_note_of_a_process_that_began_meanwhile(monkeypatch):
+    process = Process(1, 0, "/", ("python3", "-m", "pull"))
+    monkeypatch.setattr(django_running, "table", lambda: {7: process})
+    assert noted({"pid": 8}, {"pid": 7}) == ({"pid": 7}, True)
+
+
 def test_only_the_user_s_processes_of_a_folder_are_ended(tmp_path):
     inside, outside = tmp_path / "r1", tmp_path / "r10"
     inside.mkdir(), outside.mkdir()

@@ -293,6 +293,62 @@ def test_what_is_to_be_pulled_after_it_was_said_is_pulled_at_once(place):
     assert place.asked() == ["again", "again"]
 
 
+def test_what_failed_by_settings_that_were_mended_is_no_failure(place, tmp_path):
+    """A commit that leaves out the formula that cannot be fetched is applied; nobody is woken."""
+    said = tmp_path / "said"
+    place.hook = ["sh", "-c", f"cat >{said}"]
+    place.configure()
+    mended = django_pull_note.SETTINGS.read_text()
+    place.formula = {**place.source, "git": str(tmp_path / "away")}
+    place.repository.commit("one")
+    assert place() == 1 and "formula: cannot be fetched" in said.read_text()
+    said.unlink()
+    (tmp_path / "next").write_text(mended)
+    place.repository.commit("again")
+    assert place() == 0
+    assert not told()["failed"] and not said.exists()
+    assert place.asked() == ["one", "again", "again"]
+    assert django_pull_note.LOG.read_text().count("formula: cannot be fetched") == 2
+
+
+def test_what_failed_where_nothing_is_pulled_any_more_is_no_failure(place, tmp_path):
+    place.formula = {**place.source, "git": str(tmp_path / "away")}
+    (tmp_path / "next").write_text("{}")
+    place.repository.commit("again")
+    assert place() == 0
+    assert not told()["failed"] and "ended" in told()
+    assert place.asked() == ["again"]
+
+
+def test_pulls_by_settings_that_never_settle_come_to_an_end(place, tmp_path, monkeypatch):
+    """Each round says that another branch is to be pulled; the next pull of the timer goes on."""
+    place.repository.commit("one")
+    rounds = []
+
+    def settings():
+        rounds.append(len(rounds))
+        return {**json.loads(django_pull_note.SETTINGS.read_text()), "round": len(rounds)}
+
+    monkeypatch.setattr(pull, "_settings", settings)
+    assert place() == 0
+    assert place.asked() == ["one"] * 4
+    assert "ended" in told()
+
+
+def test_who_is_told_to_stop_does_not_begin_again(place, monkeypatch):
+    place.repository.commit("again")
+    place.configure()
+    (place.folder / "next").write_text(django_pull_note.SETTINGS.read_text().replace("main", "x"))
+    monkeypatch.setattr(pull.Pull, "_take", stop)
+    assert place() == 1
+    assert place.asked() == ["again"]
+    assert told()["result"] == "broken off"
+
+
+def stop(*_):
+    raise pull.Stopped
+
+
 @pytest.mark.parametrize("text", ["", "{", None])
 def test_a_server_that_does_not_pull_says_so(place, capsys, text):
     if text is not None:
