@@ -1,3 +1,3 @@
-base:
+{{ opts.saltenv or 'base' }}:
   '*':
     - django

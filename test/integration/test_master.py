@@ -505,3 +505,34 @@ def test_change_of_a_value_is_one_of_its_environment_alone(environments):
         "https://pay.example.org/",
         "https://pay-rehearsal.example.org/",
     ]
+
+
+@pytest.mark.proves(
+    "several servers",
+    "a checkout of the formula for staging alone",
+    "its servers get the files and modules of that one, those of production change nothing",
+    on=["Debian 12"],
+)
+def test_environment_has_a_checkout_of_its_own(environments):
+    block = documented(OPERATIONS, "staging: [/srv/formula-staging/salt")
+    environments.run(f"cp -r {CHECKOUT} /srv/formula-staging")
+    template = "/srv/formula-staging/salt/django/web/files/etc/nginx/nginx.conf.j2"
+    environments.run(["sed", "-i", "s/^# Written by/# For staging, written by/", template])
+    module = "/srv/formula-staging/_modules/django_newest.py"
+    environments.host.write(module, 'def told():\n    return "for staging"\n')
+    environments.host.write("/etc/salt/master.d/formulas.conf", block)
+    environments.run("systemctl restart salt-master")
+    for name, server in environments.servers.items():
+        saltenv = "staging" if name == SECOND else "base"
+        server.host.write("/etc/salt/minion.d/environment.conf", f"saltenv: {saltenv}\n")
+        server.run("systemctl restart salt-minion")
+    environments.wait_for_all()
+    told = environments.apply()
+    assert told == {**NOTHING, SECOND: (["Nginx is configured", "Nginx runs"], [])}
+    heads = [
+        site.run("grep -c 'For staging' /etc/nginx/nginx.conf", check=False).stdout
+        for site in environments.sites
+    ]
+    assert heads == ["0\n", "1\n"]
+    said = environments.salt("*", "django_newest.told", check=False)
+    assert [name for name in ROLES if said[name] == "for staging"] == [SECOND]
