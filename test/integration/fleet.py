@@ -8,6 +8,7 @@ import time
 from .guestbook import SOURCE
 
 DOMAIN = "shop.example.org"
+# Hosts share the cores of one machine, which each would take for its own.
 PILLAR = """\
 django:
   hosts: {%s}
@@ -17,6 +18,7 @@ django:
       source: {path: %s}
       settings: config.settings
       domains: [%s]
+      app: {workers: 2}
       health: {path: /healthz/}
       database: {password: the-database-s-password}
       cache: {password: the-cache-s-password}

@@ -101,6 +101,7 @@ django:
       domains: [%s]
       static: {domains: [static.example.org]}
       broker: {engine: redis}
+      app: {workers: 2}
       health: {path: /healthz/}
       superuser: {username: admin, email: admin@example.org}
       env: {DJANGO_TEST_ENDPOINTS: '1', PAYMENT_HEADER: 'Bearer @{secrets.PAYMENT_TOKEN}'}

@@ -261,10 +261,18 @@ def test_a_tag_that_was_signed_under_another_name_is_refused(repository, source)
         source(rev="v2", signed_by=[repository.public("ada")]).pull({})
 
 
-def test_a_key_in_root_s_key_ring_is_none_of_the_given(repository, source, tmp_path, monkeypatch):
+@pytest.fixture
+def key_ring(tmp_path, monkeypatch):
+    """An empty key ring, that of whoever runs this."""
     home = tmp_path / "gpg"
     home.mkdir(mode=0o700)
     monkeypatch.setenv("GNUPGHOME", str(home))
+    yield
+    subprocess.run(["gpgconf", "--kill", "all"], check=True)
+
+
+@pytest.mark.usefixtures("key_ring")
+def test_a_key_in_root_s_key_ring_is_none_of_the_given(repository, source):
     make = ["gpg", "--batch", "--quiet", "--passphrase", "", "--quick-generate-key", "a@b"]
     subprocess.run([*make, "ed25519", "sign"], check=True, capture_output=True)
     (repository.folder / "top.sls").write_text("one")
