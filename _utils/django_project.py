@@ -15,6 +15,7 @@ import django_queue
 import django_references
 import django_server_apache
 import django_server_nfs
+import django_static
 
 PATHS = {
     "tools": "/opt/django-formula",
@@ -40,7 +41,6 @@ FORMATS = {
     "yml": "yaml",
 }
 SECRET_KEY = {"generate": 64, "format": "letters", "export": False}
-STATIC_PROBE = "/-/health"  # of a server for static files alone
 LONG = 3600  # seconds that a request or a silent websocket may take, where nothing says less
 PASSWORD = {"generate": 32, "format": "letters", "export": False}
 
@@ -223,7 +223,7 @@ def _static_site(given, fleet):
     """
     The site of static files alone (dict), empty without domains for it: ``domains``, ``url`` (its
     beginning), ``https``, ``port``, ``tls_port``, ``tls`` of the servers with the role static, and
-    ``path``, at which they say that they are there.
+    ``path``, at which they say that they have what was published.
     """
     domains = given["static"]["domains"]
     if not domains:
@@ -240,7 +240,7 @@ def _static_site(given, fleet):
         "port": front["port"],
         "tls_port": front["tls_port"],
         "tls": {} if fleet["balancers"] else tls or {},
-        "path": STATIC_PROBE,
+        "path": f"/{django_static.PROBE}",
     }
 
 

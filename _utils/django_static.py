@@ -13,6 +13,7 @@ import os
 import pathlib
 import secrets
 import stat
+import time
 
 COMPRESSIBLE = (
     ".css", ".csv", ".eot", ".html", ".ico", ".js", ".json", ".map", ".mjs", ".otf", ".svg", ".ttf",
@@ -21,10 +22,15 @@ COMPRESSIBLE = (
 MINIMUM_BYTES = 860  # below, the header of a compressed answer outweighs what is saved
 # Manifests that a release's own processes read; nobody asks for them through the web server.
 PRIVATE = ("staticfiles.json",)
+# A file that is put in place after all others where somebody asks whether they are there.
+PROBE = "-/health"
 
 
 def listing(folder):
-    """Relative paths of the files below ``folder`` (set of str), manifests and links left out."""
+    """
+    Relative paths of the files below ``folder`` (set of str), manifests, links and the probe left
+    out.
+    """
     found = set()
     for place, _, names in os.walk(folder):
         relative = os.path.relpath(place, folder)
@@ -32,21 +38,29 @@ def listing(folder):
         found.update(
             prefix + name
             for name in names
-            if name not in PRIVATE and stat.S_ISREG(os.lstat(os.path.join(place, name)).st_mode)
+            if name not in PRIVATE
+            and prefix + name != PROBE
+            and stat.S_ISREG(os.lstat(os.path.join(place, name)).st_mode)
         )
     return found
 
 
-def unpublished(collected, published):
+def unpublished(collected, published, probe=False):
     """
     Relative paths (sorted list) of collected files that are missing from ``published`` or differ
     there. Publishing keeps the time of change, so contents are compared only where that differs.
+
+    probe : False
+        Whether :data:`PROBE` has to be there, too; it is the last of what is missing.
     """
-    return [
+    names = [
         name
         for name in sorted(listing(collected))
         if not _is_same(os.path.join(collected, name), os.path.join(published, name))
     ]
+    if probe and not os.path.isfile(os.path.join(published, PROBE)):
+        names.append(PROBE)
+    return names
 
 
 def _is_same(source, target):
@@ -65,7 +79,7 @@ def publish(collected, published, names, compress=True):
     for name in names:
         target = pathlib.Path(published, name)
         _make_folder(target.parent, pathlib.Path(published))
-        content, stamp = _read(collected, name)
+        content, stamp = (b"", time.time_ns()) if name == PROBE else _read(collected, name)
         # The variant first: a run killed in between is continued, as the file still differs.
         packed = target.with_name(target.name + ".gz")
         if compress and target.suffix in COMPRESSIBLE and len(content) >= MINIMUM_BYTES:

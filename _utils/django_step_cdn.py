@@ -3,7 +3,6 @@
 import django_aws
 import django_cdn
 import django_layout
-import django_static
 import django_step_static
 from django_deployment import Outcome, StepError
 
@@ -77,4 +76,4 @@ def _is_published(deployment):
     collected = deployment.record.get("static")
     if collected is None:
         return deployment.ready() and not deployment.facts()["staticfiles"]
-    return not django_static.unpublished(collected, deployment.layout.static)
+    return not django_step_static.unpublished(deployment, collected)

@@ -109,6 +109,10 @@ def _unfit(deployment, answer):
             "The settings keep uploads on this host, and not in the bucket that the pillar has for"
             " them: STORAGES may take its default from MEDIA_STORAGE."
         )
+    if deployment.project["static_site"] and not facts["staticfiles"]:
+        problems.append(
+            "The settings do not use django.contrib.staticfiles, so static:domains have no files."
+        )
     problems += _strange_databases(deployment.project["databases"], facts["databases"])
     level = LEVELS.get(rules["check"], 1000)
     for message in answer.get("check", []):

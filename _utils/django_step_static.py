@@ -28,7 +28,7 @@ def collect(deployment):
         return Outcome({"static": "of the new release"}, "Static files would be published.")
     if collected == "" or (collected is None and not deployment.facts()["staticfiles"]):
         return Outcome({}, "The project does not use django.contrib.staticfiles.")
-    names = django_static.unpublished(collected, deployment.layout.static) if collected else []
+    names = unpublished(deployment, collected) if collected else []
     if collected and not names:
         return Outcome({}, f"The static files of release {release_id} are published.")
     changes = {"static": release_id}
@@ -40,7 +40,7 @@ def collect(deployment):
         source = deployment.layout.release(release_id) / "source"
         tree = django_layout.fingerprint(source)  # some projects collect into it
         deployment.layout.save_record(release_id, static=root, tree=tree)
-        names = django_static.unpublished(root, deployment.layout.static)
+        names = unpublished(deployment, root)
         collected = root
     _publish(deployment, collected, names)
     return Outcome(changes, f"{len(names)} static files of release {release_id} published.")
@@ -61,7 +61,16 @@ def missing(deployment, instance):
     collected = record.get("static")
     if not collected or not deployment.project["static"]["enabled"]:
         return "", []
-    return collected, django_static.unpublished(collected, deployment.layout.static)
+    return collected, unpublished(deployment, collected)
+
+
+def unpublished(deployment, collected):
+    """
+    Names (list) of what is not published of the folder ``collected``. Where static files have
+    domains of their own, servers there are asked for one more file.
+    """
+    probe = bool(deployment.project["static_site"])
+    return django_static.unpublished(collected, deployment.layout.static, probe)
 
 
 def _keep(deployment):

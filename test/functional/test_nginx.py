@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import time
 
+import django_static
 import pytest
 from front import (
     LINKS,
@@ -570,11 +571,19 @@ def test_pages_of_any_site_may_use_what_static_hosts_serve(static_site):
         ("/static/gone.css", 404),
         ("/static/", 403),
         ("/static/other.txt", 403),
-        ("/-/health", 200),
     ],
 )
 def test_static_hosts_serve_nothing_else(static_site, path, status):
     assert static_site.ask(path, host=STATIC).status == status
+
+
+def test_static_hosts_are_well_once_files_are_published(static_site):
+    """A balancer leaves out a host whose first release failed."""
+    assert static_site.ask("/-/health", host=STATIC).status == 503
+    published = static_site.root / "srv/shop/static"
+    django_static.publish(published, published, [django_static.PROBE])
+    answer = static_site.ask("/-/health", host=STATIC)
+    assert (answer.status, answer.text) == (200, b"")
 
 
 @pytest.mark.parametrize("host", ["shop.test", "www.wild.test", "other.test", "127.0.0.1"])

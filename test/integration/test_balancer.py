@@ -212,6 +212,17 @@ def test_static_files_of_both_releases_are_there_while_hosts_change(fleet):
     wait_for(lambda: has_the_other_style(fleet))
 
 
+def test_host_without_its_static_files_gets_no_visitors_until_it_has_them(fleet):
+    def is_up():
+        return told(fleet, "status", "guestbook.static") == {STATIC: "UP"}
+
+    assert is_up()
+    fleet[STATIC].run("rm -r /srv/django/guestbook/static")
+    wait_for(lambda: not is_up())
+    fleet[STATIC].assert_mended("guestbook: static files are published")
+    wait_for(is_up)
+
+
 def test_web_host_becomes_one_of_static_files_alone_and_comes_back(fleet):
     """What ran of the project there ends, and starts again."""
     second = fleet[SECOND]

@@ -208,6 +208,18 @@ def test_static_files_of_what_is_held_to_are_mended(styled):
     assert style(styled) == "old"
 
 
+def test_a_host_for_static_files_says_when_it_has_them(styled):
+    """Also where they were published before they had domains of their own."""
+    assert not (styled.layout.static / "-/health").exists()
+    styled.project["static_site"] = {"domains": ["static.shop.test"]}
+    styled.test = True
+    assert collect(styled).changes
+    styled.test = False
+    assert collect(styled).changes
+    assert (styled.layout.static / "-/health").exists()
+    assert collect(styled).changes == {}
+
+
 def test_a_changed_pillar_lifts_a_refusal(failed):
     settle(failed)
     failed._declared = {"env": {"A": "1"}}

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import shutil
 import stat
 
 import django_static
@@ -34,6 +35,20 @@ def test_files_are_published_once(folders):
     assert publish(*folders) == ["app/logo.png", "app/style.css", "small.css"]
     assert (published / "app/style.css").read_bytes() == STYLE
     assert django_static.unpublished(collected, published) == []
+
+
+def test_who_asks_whether_files_are_there_is_told_last_and_anew(folders):
+    collected, published = folders
+    names = django_static.unpublished(*folders, probe=True)
+    assert names == ["app/logo.png", "app/style.css", "small.css", "-/health"]
+    django_static.publish(*folders, names)
+    assert (published / "-/health").read_bytes() == b""
+    assert django_static.unpublished(*folders, probe=True) == []
+    assert django_static.stale(published, [collected]) == []
+    django_static.remove(published, [])
+    assert "-/health" not in django_static.listing(published), "a CDN is not told of it"
+    shutil.rmtree(published)
+    assert django_static.unpublished(*folders, probe=True) == names
 
 
 def test_nothing_that_a_link_leads_to_is_published(folders, tmp_path):

@@ -109,6 +109,15 @@ def test_everything_that_is_wrong_is_told_at_once(deployment):
     ]
 
 
+def test_domains_for_static_files_want_some(deployment):
+    deployment.told["inspect"]["staticfiles"] = False
+    deployment.project["static_site"] = {"domains": ["static.shop.test"]}
+    deployment.project["static_site"]["tls"] = {}
+    assert "do not use django.contrib.staticfiles" in str(refusal(deployment))
+    deployment.told["inspect"]["staticfiles"] = True
+    assert django_step_check.check(deployment).changes
+
+
 @pytest.mark.parametrize(
     ("engine", "vendor", "words"),
     [

@@ -251,6 +251,11 @@ APACHE = {"server": "apache"}
             "projects:shop:static:url: expected a path such as /static/ beside domains",
         ),
         (
+            "static1",
+            {"static": {"url": "/"}},
+            "projects:shop:static:url: expected more than /, where the application answers",
+        ),
+        (
             None,
             {"static": {"domains": [], "tls": OWN}},
             "projects:shop:static:tls: expected static:domains beside it",

@@ -1,6 +1,7 @@
 # Leaves behind Nginx as the front door, or as a balancer: nginx.conf, tuned and hardened, and one file for
-# each project in /etc/nginx/django.d, and one for its static files where they have domains of their own. Each is tried by Nginx before it is put in place, so that a mistake in one
-# project's snippet leaves all sites as they are. Changes reach Nginx by a reload.
+# each project in /etc/nginx/django.d, and one for its static files where they have domains of their own. Each
+# is tried by Nginx before it is put in place, so that a mistake in one project's snippet leaves all sites as
+# they are. Changes reach Nginx by a reload.
 {%- set django = salt['django.config']() %}
 
 include:
