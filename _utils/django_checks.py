@@ -66,10 +66,12 @@ def root(name):
     return f"django:projects:{name}"
 
 
-def pillar(fleet, hosts, host):
-    """All that is wrong between the keys of a validated pillar, as messages.
+def pillar(fleet, host):
+    """
+    All that is wrong between the keys of a validated pillar whatever its map of hosts says, as
+    messages.
 
-    fleet: the validated pillar. hosts: name -> {roles, address}. host: this host.
+    fleet: the validated pillar. host: this host.
     """
     projects = fleet["projects"]
     messages = []
@@ -90,23 +92,10 @@ def pillar(fleet, hosts, host):
     between = (django_checks_files.files, django_checks_apache.alone)
     for check in (*between, *django_checks_fleet.BETWEEN_PROJECTS):
         messages += [_message(*found) for found in check(projects)]
-    messages += [
-        _message(*found)
-        for found in django_checks_fleet.placement(projects, hosts, bool(fleet["hosts"]))
-    ]
-    is_fleet = bool(fleet["hosts"])
-    messages += [
-        _message(*found) for found in django_checks_fleet.static_hosts(projects, hosts, is_fleet)
-    ]
-    messages += django_checks_fleet.static_domains(projects, hosts, is_fleet)
     server = fleet["balancer"]["server"]
-    messages += [
-        _message(*found) for found in django_checks_fleet.balanced(projects, hosts, server)
-    ]
     if fleet["haproxy"]["statistics"] and server != "haproxy":
         text = f"expected haproxy as django:balancer:server, got {server}"
         messages.append(f"django:haproxy:statistics: {text}")
-    messages += django_checks_fleet.replication(fleet, hosts, host)
     for front in django_checks_fleet.FRONTS:
         if fleet[front]["port"] == fleet[front]["tls_port"]:
             messages.append(f"django:{front}:tls_port: expected another port than that of HTTP")
@@ -120,6 +109,28 @@ def pillar(fleet, hosts, host):
         for name, project in projects.items():
             if project["process_manager"] == "systemd":
                 messages.append(f"{root(name)}:{text}")
+    return messages
+
+
+def placed(fleet, hosts, host, lacking):
+    """
+    All that is wrong between the map of hosts and the rest of a validated pillar, as messages.
+
+    fleet: the validated pillar. hosts: name -> {roles, address}. host: this host. lacking: keys
+    (set of str) of which something was left out.
+    """
+    projects, is_fleet = fleet["projects"], bool(fleet["hosts"])
+    found = [
+        *django_checks_fleet.placement(projects, hosts, is_fleet),
+        *django_checks_fleet.static_hosts(projects, hosts, is_fleet),
+        *django_checks_fleet.balanced(projects, hosts, fleet["balancer"]["server"]),
+    ]
+    messages = [_message(*each) for each in found]
+    if "projects" not in lacking:
+        messages += django_checks_fleet.static_domains(projects, hosts, is_fleet)
+    if "postgresql" not in lacking:
+        are_all = "projects" not in lacking
+        messages += django_checks_fleet.replication(fleet, hosts, host, are_all)
     return messages
 
 

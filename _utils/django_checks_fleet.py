@@ -234,7 +234,7 @@ def static_domains(projects, hosts, is_fleet):
             yield f"django:hosts:{name}:roles: {text}, got none"
 
 
-def replication(fleet, hosts, host):
+def replication(fleet, hosts, host, are_all):
     """What replicas of the database need, and are in the way of; messages, with their paths."""
     replicas = [name for name, item in hosts.items() if "replica" in item["roles"]]
     if not replicas:
@@ -260,7 +260,7 @@ def replication(fleet, hosts, host):
         for key, _, entry in django_project_database.entries(project)
         if entry["engine"] == "postgresql" and not entry["host"]
     ]
-    if not entries:
+    if are_all and not entries:
         yield f"{where}: expected a database of engine postgresql for a replica to follow, got none"
     if not fleet["postgresql"]["replication"]["password"]:
         told = f"expected a password, since {' and '.join(replicas[:3])} come in with it"

@@ -93,12 +93,14 @@ def load(pillar, grains, read_file):
     return resolve(pillar, found, parameters)
 
 
-def resolve(pillar, facts, parameters):
+def resolve(pillar, facts, parameters, lacking=frozenset()):
     """The configuration of this host. Never raises for a wrong pillar.
 
     pillar: the whole pillar (its key ``django`` counts). facts: see :func:`facts`.
     parameters: ``{schema, os, release}``: the schema of the pillar, what the supported systems have
     in common, and what this one differs in (None: not supported).
+    lacking: keys (set of str) below ``django`` that are left out, or have something left out, for
+    mistakes in it; nothing is said that may only be so because of that.
 
     Returns the configuration with its secrets; see :func:`public` for one to show. An invalid
     pillar gives ``valid: False``, every error, and nothing to do.
@@ -114,7 +116,7 @@ def resolve(pillar, facts, parameters):
         return _nothing(host, errors)
     fleet, errors = django_schema.validate(parameters["schema"], given, "django")
     if errors:
-        errors += _mistakes_beside(errors, given, facts, parameters)
+        errors += _mistakes_beside(errors, given, facts, parameters, lacking)
     elif parameters["release"] is None:
         system = host["os"]
         errors.append(
@@ -127,17 +129,18 @@ def resolve(pillar, facts, parameters):
     system = _merge(parameters["os"], parameters["release"])
     hosts, problems = _fleet(fleet, host)
     errors += problems
-    errors += django_server_keepalived.problems(fleet, host, hosts)
-    errors += django_backends.problems(fleet, hosts)
-    if errors:
-        return _nothing(host, errors)
     projects = fleet["projects"]
-    errors += django_checks.pillar(fleet, hosts, host)
+    errors += django_checks.pillar(fleet, host)
+    if "hosts" not in lacking:
+        errors += django_server_keepalived.problems(fleet, host, hosts)
+        errors += django_backends.problems(fleet, hosts)
+        errors += django_checks.placed(fleet, hosts, host, lacking)
+    if not {"hosts", "backup"} & lacking:
+        errors += django_backup.problems(fleet, hosts, host)
     errors += django_checks.system(projects, system)
-    errors += django_backup.problems(fleet, hosts, host)
     errors += django_pull.problems(fleet["pull"], host["init"])
     if errors:
-        errors += _mistakes_beside(errors, given, facts, parameters)
+        errors += _mistakes_beside(errors, given, facts, parameters, lacking)
         return _nothing(host, errors)
     resolved = {
         name: django_project.resolve(name, projects[name], fleet, host, len(projects))
@@ -175,34 +178,50 @@ def _misplaced(pillar):
     return f" (did you mean it by {django_schema.got(meant[0])}?)" if meant else ""
 
 
-def _mistakes_beside(errors, given, facts, parameters):
-    """Mistakes in what a pillar has besides its wrong projects, and its wrong sections in those."""
+def _mistakes_beside(errors, given, facts, parameters, lacking):
+    """
+    Mistakes in what a pillar has besides what is wrong in it: its other keys, its other projects,
+    the other sections of wrong projects, and those of one project that another one has, too.
+    """
 
     def is_well(path):
         return not any(error.startswith(f"{path}:") for error in errors)
 
+    def look(projects, lacking):
+        pillar = {"django": {**rest, "projects": projects}}
+        return resolve(pillar, facts, parameters, lacking)["errors"]
+
     projects = given.get("projects")
-    if not isinstance(projects, Mapping) or not is_well("django:hosts"):
+    if not isinstance(projects, Mapping):
         return []
+    schema = parameters["schema"]["keys"]
+    known = lacking | django_mistakes.keys(errors, schema)
     rest = {
         key: value for key, value in given.items() if key == "projects" or is_well(f"django:{key}")
     }
-    rest["projects"] = {
+    well = {
         name: project
         for name, project in projects.items()
         if is_well(django_schema.join_path("django:projects", name))
     }
-    found = []
-    if rest["projects"] and rest != given:
-        found += resolve({"django": rest}, facts, parameters)["errors"]
-    keys = parameters["schema"]["keys"]["projects"]["value"]["keys"]
-    for name in [name for name in projects if name not in rest["projects"]]:
+    found, every = [], {"projects"} if len(well) < len(projects) else set()
+    if well and ({**rest, "projects": well} != given or known != lacking):
+        found += look(well, known | every)
+    sections = schema["projects"]["value"]["keys"]
+    partly, missing = {}, set()
+    for name in [name for name in projects if name not in well]:
         wrong = django_mistakes.sections(name, errors)
-        alone = django_mistakes.without(projects[name], wrong, keys)
-        if alone:
-            pillar = {"django": {**rest, "projects": {name: alone}}}
-            more = resolve(pillar, facts, parameters)["errors"]
+        partly[name] = django_mistakes.without(projects[name], wrong, sections)
+        if partly[name]:
+            more = look({name: partly[name]}, known | every)
             found += django_mistakes.worth_telling(name, wrong, more)
+            missing |= wrong
+    together = {name: well.get(name) or partly[name] for name in projects}
+    together = {name: project for name, project in together.items() if project}
+    if missing and len(together) > 1:
+        more = look(together, known | every)
+        for name in together:
+            found += django_mistakes.worth_telling(name, missing, more)
     return [error for error in dict.fromkeys(found) if error not in errors]
 
 
@@ -312,6 +331,7 @@ def _fleet(fleet, host):
     hosts = {name: fleet["hosts"][name] for name in sorted(fleet["hosts"])}
     own = hosts.get(host["name"])
     if own is None:
+        host["roles"] = []
         shown = ", ".join(list(hosts)[:NAMES_SHOWN]) + (", …" if len(hosts) > NAMES_SHOWN else "")
         errors.append(
             f"django:hosts: expected an entry for this minion, {host['name']}; got {shown}"

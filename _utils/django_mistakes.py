@@ -2,8 +2,8 @@
 Mistakes beside others: what is wrong between the sections of a project (its keys: source, env, …)
 that has mistakes in some of them.
 
-The sections with mistakes are left out, the rest is checked as a project of its own, and what is
-said of it counts unless it may only be said because something was left out.
+The sections with mistakes are left out, the rest is checked as a project of its own and beside the
+others, and what is said of it counts unless it may only be said because something was left out.
 """
 
 from collections.abc import Mapping
@@ -33,7 +33,8 @@ LOOKS_AT = {
 NAMED = {"broker", "cache", "database", "databases", "media", "processes", "secrets", "superuser"}
 NAMED |= {"writable"}
 REFERENCE = "unknown reference"
-ANYWHERE = {"path": "/srv"}
+# What stands for a section that was left out where a project without it is wrong.
+STAND_INS = {"source": {"path": "/srv"}, "domains": ["left-out.invalid"]}
 
 
 def sections(name, errors):
@@ -64,8 +65,21 @@ def without(project, wrong, keys):
             return None
         wrong.add(meant)
     rest = {key: value for key, value in project.items() if key not in wrong}
-    rest.setdefault("source", ANYWHERE)
-    return rest
+    rest.update({key: value for key, value in STAND_INS.items() if key in wrong})
+    return rest if rest != project else None
+
+
+def keys(errors, schema):
+    """
+    Keys (set of str) below ``django`` but ``projects`` that messages are about, or that misspelt
+    ones stand for.
+
+    schema
+        The schema of the keys (dict).
+    """
+    paths = [error.split(": ", 1)[0].split(":") for error in errors]
+    found = {path[1] for path in paths if len(path) > 1} - {"projects"}
+    return {django_schema.nearest(key, schema) for key in found} - {None}
 
 
 def worth_telling(name, wrong, errors):
