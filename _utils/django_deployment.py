@@ -458,13 +458,15 @@ class Deployment:
         """Let the project's user own a tree."""
         django_layout.give(folder, self.uid, self.gid)
 
-    def django(self, tasks, timeout, failure, extra=None, instance=None):
+    def django(self, tasks, timeout, failure, extra=None, instance=None, heard=None):
         """
         Carry out ``tasks`` in one Django process of an instance (the wanted one by default) and
         return its answers by task name (dict).
 
         extra
             More environment variables (dict of str), for a secret that only this task needs.
+        heard
+            Called with what is printed meanwhile, as of :func:`django_run.run`.
         """
         instance = instance or self.instance
         record = self.layout.instance_record(instance)
@@ -481,6 +483,7 @@ class Deployment:
                 cwd=names["path.project"],
                 timeout=timeout,
                 umask=0o027,
+                heard=heard,
             )
         except django_tasks.TaskError as error:
             advice = django_external.advice(self.name, self.project, str(error))

@@ -122,6 +122,7 @@ def run(
     redact=None,
     umask=0o022,
     check=True,
+    heard=None,
 ):
     """
     Run ``argv`` and return a ``subprocess.CompletedProcess`` with text ``stdout`` and ``stderr``.
@@ -145,6 +146,9 @@ def run(
         Function from text to text, for what is written to the log.
     check
         Raise :class:`CommandError` on a non-zero exit.
+    heard
+        Function that is called, while it runs, with the end of its standard error (str) whenever
+        there is more of that.
     """
     env = env or {"PATH": BASE_PATH, "LANG": "C.UTF-8"}
     program = _which(argv[0], env.get("PATH", BASE_PATH))
@@ -172,7 +176,7 @@ def run(
         )
         reason = "broken off"
         try:
-            reason = _trouble(process, timeout, (out, err))
+            reason = _trouble(process, timeout, (out, err), heard)
         finally:
             if reason or user is not None:
                 # As long as nobody has waited for it, its number is nobody else's.
@@ -207,13 +211,14 @@ def _append(log, text):
             raise
 
 
-def _trouble(process, timeout, outputs):
+def _trouble(process, timeout, outputs, heard):
     """
     Why ``process`` is to be killed (str): it takes longer than ``timeout`` seconds, or prints more
     than this host may have memory for. None when it has ended by itself, which the kernel tells at
     once.
     """
     deadline = time.monotonic() + timeout
+    errors, size = outputs[-1], 0
     handle = os.pidfd_open(process.pid)
     try:
         poll = select.poll()
@@ -222,6 +227,9 @@ def _trouble(process, timeout, outputs):
             left = max(0, deadline - time.monotonic())
             if poll.poll(min(left, LOOK_SECONDS) * 1000):
                 return None
+            if heard and _size(errors) > size:
+                size = _size(errors)
+                heard(_end(errors, size))
             if any(_size(stream) > MOST_BYTES for stream in outputs):
                 return f"killed after it had printed {MOST_BYTES // 2**20} MiB"
             if not left:
@@ -232,6 +240,13 @@ def _trouble(process, timeout, outputs):
 
 def _size(stream):
     return os.fstat(stream.fileno()).st_size
+
+
+def _end(stream, size):
+    """The end of an open file (str), read where somebody else goes on to write."""
+    return os.pread(stream.fileno(), LINE_LENGTH, max(0, size - LINE_LENGTH)).decode(
+        errors="replace"
+    )
 
 
 def _text(stream):

@@ -6,6 +6,7 @@ it those that it cannot.
 import fnmatch
 
 import django_database
+import django_progress
 from django_database import AFTER, BEFORE
 from django_deployment import Outcome, StepError, unless_held
 
@@ -62,7 +63,9 @@ def _migrate(deployment, when):
             "deferred": django_database.deferred(deployment, instance) if when == BEFORE else {},
             **django_database.limits(deployment),
         }
-        answer = deployment.django([task], rules["timeout"], _failed(deployment, when))
+        teller = django_progress.Teller(django_progress.migration)
+        failed = _failed(deployment, when)
+        answer = deployment.django([task], rules["timeout"], failed, heard=teller)
         deployment.database = None
         if pending:
             changes = {"migrations": django_database.as_names(answer["migrate"])}

@@ -5,6 +5,7 @@ import time
 import django_environment
 import django_layout
 import django_process
+import django_progress
 from django_deployment import Outcome, StepError, unless_held
 from django_run import CommandError, run
 
@@ -34,7 +35,11 @@ def tasks(deployment, when):
     changes = {"tasks": [entry["name"] for entry in left]}
     if deployment.test or not deployment.ready():
         return Outcome(changes, f"{len(left)} tasks would be carried out.")
-    failed = [entry["name"] for entry in left if not carry_out(deployment, entry, when)]
+    failed = []
+    for entry in left:
+        django_progress.tell(f"task {entry['name']}")
+        if not carry_out(deployment, entry, when):
+            failed.append(entry["name"])
     comment = f"{len(left)} tasks carried out."
     if failed:
         comment += f" Failed, as the pillar allows: {', '.join(failed)}."

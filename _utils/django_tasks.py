@@ -46,7 +46,7 @@ def carry_out(python, tasks, texts, **how):
     texts
         Texts of the task files, ``main`` last.
     how
-        Arguments of :func:`django_run.run`: user, group, env, cwd, timeout, umask.
+        Arguments of :func:`django_run.run`: user, group, env, cwd, timeout, umask, heard.
     """
     try:
         done = run([python, "-"], stdin=program(tasks, texts), check=False, **how)

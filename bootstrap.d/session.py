@@ -13,10 +13,13 @@ import sys
 import time
 import traceback
 
+import django_progress
+
 DONE, FAILED, REFUSED, BUSY, INTERRUPTED = 0, 1, 2, 75, 130
 LOCK = 9  # the descriptor by which the shell part holds the lock
 SCRATCH = pathlib.Path("/run/django-formula")
 ROLES = ("masterless", "master", "minion", "ssh")
+LOGGED = ("salt.state", "bootstrap", django_progress.LOGGER)  # what is no warning
 NOISY = ("salt.pillar", "salt.template", "salt.utils.templates", "salt.renderers")
 
 
@@ -126,7 +129,7 @@ def worth_logging(record):
     Whether to log a record. Of a file that cannot be rendered only the message is: Salt adds lines
     of the file, which may hold secrets.
     """
-    if record.levelno < logging.WARNING and record.name not in ("salt.state", "bootstrap"):
+    if record.levelno < logging.WARNING and record.name not in LOGGED:
         return False
     if record.name.startswith(NOISY):
         record.msg = record.getMessage().split("\n---\n")[0]

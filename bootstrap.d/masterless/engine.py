@@ -5,6 +5,7 @@ import pathlib
 import re
 import tempfile
 
+import django_progress
 from session import Busy, Refused
 
 from . import syntax
@@ -161,6 +162,18 @@ def follow(progress):
         return result
 
     salt.state.State.call, salt.state.State.call_chunks = telling, counting
+    logging.getLogger(django_progress.LOGGER).addHandler(Listener(progress.tell))
+
+
+class Listener(logging.Handler):
+    """Calls a function with the text of each record."""
+
+    def __init__(self, heard):
+        super().__init__(logging.INFO)
+        self._heard = heard
+
+    def emit(self, record):
+        self._heard(record.getMessage())
 
 
 def seconds(result):

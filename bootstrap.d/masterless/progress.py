@@ -68,6 +68,7 @@ class Progress:
         self.total = 0
         self.seen = set()
         self.current = None  # label, time it began, time of the last line about it
+        self.doing = ""  # what of it
         self.ended_steps = []  # (count, word, label, seconds) of one label, not yet shown
         self.begun = clock()
         self.lock = threading.RLock()
@@ -88,8 +89,13 @@ class Progress:
                 self.flush()
             self.seen.add(key)
             now = self.clock()
-            self.current = (label, now, now)
+            self.current, self.doing = (label, now, now), ""
             self.tick()
+
+    def tell(self, doing):
+        """The step that is under way is at this (str)."""
+        with self.lock:
+            self.doing = doing
 
     def done(self, result, changes, seconds):
         """The step has ended."""
@@ -138,13 +144,14 @@ class Progress:
             return
         label, began, told = self.current
         now = self.clock()
+        label = f"{label}: {self.doing}" if self.doing else label
         if self.terminal:
             head = f"  {self.count()}  "
             tail = f"  {duration(round(now - began))}, in all {duration(round(now - self.begun))}"
             width = self.columns() - 1 - len(head) - len(tail)
             self.write(f"{CLEAR}{head}{shorten(label, width)}{tail}")
         elif now - told >= STILL:
-            self.current = (label, began, now)
+            self.current = (self.current[0], began, now)
             self.line(f"{self.count()}  still at it  {label}  {duration(now - began)}")
 
     def count(self):

@@ -118,6 +118,8 @@ def test_progress_says_which_step_of_how_many(server):
     steps = re.findall(r"^ +(\d+)/(\d+) ", server.first.stdout, re.M)
     assert steps, server.first.stdout
     assert len({total for _, total in steps}) == 1
+    log = server.host.read("/var/log/django-formula/bootstrap.log")
+    assert re.search(r"INFO django_formula.progress: \w+\.\d{4}_\w+$", log, re.M), "a migration"
 
 
 # The site from outside

@@ -49,6 +49,22 @@ def test_a_pipe_gets_a_line_every_ten_seconds_of_a_long_step():
     ]
 
 
+def test_a_long_step_says_what_it_is_at():
+    seen, stream, clock = shown(terminal=False)
+    seen.step("a", "shop: database is migrated")
+    for clock.now in range(25):
+        seen.tell(f"shop.{clock.now // 10:04}_x")
+        seen.tick()
+    seen.step("b", "shop: superuser is there")
+    clock.now = 40
+    seen.tick()
+    assert stream.getvalue().splitlines() == [
+        "   1/12  still at it  shop: database is migrated: shop.0001_x  10 s",
+        "   1/12  still at it  shop: database is migrated: shop.0002_x  20 s",
+        "   2/12  still at it  shop: superuser is there  16 s",
+    ]
+
+
 def test_a_terminal_gets_one_line_that_is_written_over_and_fits():
     seen, stream, clock = shown(terminal=True)
     seen.step("a", "shop: " + "x" * 100)

@@ -36,6 +36,20 @@ def test_output_and_status():
     assert (done.returncode, done.stdout, done.stderr) == (3, "out\n", "err\n")
 
 
+def test_what_it_prints_is_heard_while_it_runs(tmp_path):
+    """What it goes on to print is not cut by that."""
+    script = 'echo one >&2; while [ ! -e "$0" ]; do sleep 0.02; done; echo two >&2; echo out'
+    heard = []
+
+    def hear(text):
+        heard.append(text)
+        (tmp_path / "go").touch()
+
+    done = run(["sh", "-c", script, str(tmp_path / "go")], heard=hear, timeout=10)
+    assert heard[0] == "one\n"
+    assert (done.stdout, done.stderr) == ("out\n", "one\ntwo\n")
+
+
 def test_environment_is_only_what_is_given(monkeypatch):
     monkeypatch.setenv("SECRET_OF_SALT", "x")
     assert "SECRET_OF_SALT" not in run(["env"]).stdout
