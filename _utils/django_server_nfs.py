@@ -15,7 +15,10 @@ SERVICE = "nfs-ganesha"
 CONFIG = "/etc/ganesha/ganesha.conf"
 LOG = "/var/log/ganesha/ganesha.log"
 EMBEDDED_ID = 33  # of www-data on each Debian
-OPTIONS = "rw,hard,nosuid,nodev,noexec,_netdev"
+# Calls end with an error when the connection is broken, which it is after timeo (0.1 s) and retrans
+# times more, and cannot be made again: visitors wait for them. A boot waits 20 s for the server.
+SOFT = "softerr,timeo=50,retrans=1"
+OPTIONS = f"rw,{SOFT},nosuid,nodev,noexec,_netdev,x-systemd.mount-timeout=20"
 SHOW = "ShowExports"
 ASK = [
     "busctl",

@@ -41,7 +41,7 @@ def unit(name, definition):
     lines = [
         "[Unit]",
         f"Description=django-formula: {name}",
-        "After=network.target postgresql.service",
+        "After=network.target remote-fs.target postgresql.service",
         "StartLimitIntervalSec=0",
         "",
         "[Service]",

@@ -2,7 +2,8 @@
 Images of test hosts that are frozen after slow steps, so that tests start where it matters.
 
 ``bookworm-ready`` and ``trixie-ready``: a bare server with the Salt of ./bootstrap and Debian's
-packages downloaded. ``bookworm-site``: the example site, as ./bootstrap without a pillar leaves it.
+packages downloaded. ``bookworm-nfs``: the first with a mount.nfs4 that the kernel need not know of.
+``bookworm-site``: the example site, as ./bootstrap without a pillar leaves it.
 """
 
 import concurrent.futures
@@ -17,8 +18,9 @@ from test.hosts import image, remove_orphans
 
 from .server import CHECKOUT, ROOT, put_checkout, repository_files
 
-SITE = "bookworm-site"
+SITE, NFS = "bookworm-site", "bookworm-nfs"
 SUITES = {"bookworm": "Debian-12", "trixie": "Debian-13"}
+MOUNT_NFS = "test/integration/mount_nfs4.py"
 PARAMETERS = ROOT / "salt/django/parameters/os"
 # What a server has on it: a change to anything else needs no new image.
 DEPLOYED = ("bootstrap", "_modules/", "_states/", "_utils/", "salt/", "examples/")
@@ -60,6 +62,17 @@ def ready(suite):
     return image(f"{suite}-ready", base=suite, key=key, build=build)
 
 
+def nfs():
+    """A server with a mount.nfs4 of the tests' own, which stays when nfs-common comes."""
+
+    def build(host):
+        host.run("dpkg-divert --quiet --local --rename --add /sbin/mount.nfs4")
+        host.put(ROOT / MOUNT_NFS, "/sbin/mount.nfs4")
+        host.run("apt-get install -qy --no-install-recommends libnfs13 python3-fuse")
+
+    return image(NFS, base=ready("bookworm"), key=digest([MOUNT_NFS]), build=build)
+
+
 def site():
     """A server with the example site."""
 
@@ -75,6 +88,8 @@ def ensure(name):
     """The image of this name, made unless it is there and current."""
     if name == SITE:
         return site()
+    if name == NFS:
+        return nfs()
     return ready(name.removesuffix("-ready")) if name.endswith("-ready") else image(name)
 
 
@@ -89,7 +104,7 @@ def main():
     for host_id in remove_orphans():
         print(f"removed {host_id}, left behind by a run that was killed", flush=True)
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        return list(pool.map(timed, ("trixie-ready", SITE))) and 0
+        return list(pool.map(timed, ("trixie-ready", NFS, SITE))) and 0
 
 
 if __name__ == "__main__":

@@ -232,7 +232,8 @@ class Browser:
     def _send(self, method, path, **options):
         headers = {**({"Host": self.domain} if self.domain else {}), **options.pop("headers", {})}
         url = path if path.startswith("http") else self.base + path
-        return self.session.request(method, url, headers=headers, timeout=20, **options)
+        options = {"timeout": 20, **options}
+        return self.session.request(method, url, headers=headers, **options)
 
     def submit(self, path, fields, page=None, **options):
         """Fill in the form of a page and send it, with its CSRF token and as a browser would."""

@@ -234,6 +234,7 @@ def test_unit_says_what_the_definition_says():
     parser = configparser.RawConfigParser(strict=False)
     parser.optionxform = str
     parser.read_string(django_systemd.unit(name, definitions()["web"]))
+    assert "remote-fs.target" in parser["Unit"]["After"].split(), "uploads may be on a drive"
     service = parser["Service"]
     assert service["User"] == "shop"
     assert service["KillSignal"] == "SIGTERM"

@@ -53,6 +53,8 @@ def test_hosts_that_run_the_project_mount_it(resolve):
         project = config["projects"]["shop"]
         assert project["media"]["mount"]["device"] == "10.0.0.31:/shop"
         assert project["media"]["mount"]["type"] == "nfs4"
+        options = set(project["media"]["mount"]["options"].split(","))
+        assert {"softerr", "nosuid", "nodev", "noexec", "_netdev"} <= options, "it never hangs"
         assert project["paths"]["media"] == "/srv/django/shop/share/media"
         assert "nfs-common" in config["packages"] and config["nfs"] == {}
     hosts = {**HOSTS, "nas1": {**HOSTS["nas1"], "address": "fd00::31"}}
