@@ -10,7 +10,7 @@ import sys
 import django_fleet_deploy
 import django_fleet_server
 import pytest
-import salt.utils.yaml
+import salt.state
 from rendering import SYSTEMS, Rendering, grains
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -477,7 +477,12 @@ def test_timers_are_quoted_for_cron(minion_opts):
     assert line.endswith(command)
 
 
-def test_the_top_file_names_a_state_that_is_there():
-    top = salt.utils.yaml.safe_load((ROOT / "salt/top.sls").read_text())
-    assert top == {"base": {"*": ["django"]}}
+@pytest.mark.parametrize(("saltenv", "wanted"), [(None, "base"), ("staging", "staging")])
+def test_the_top_file_names_a_state_that_is_there(minion_opts, saltenv, wanted):
+    """In any environment, which Salt looks for by its name."""
+    opts = {**minion_opts, "file_client": "local", "saltenv": saltenv}
+    opts["file_roots"] = {wanted: [str(ROOT / "salt")]}
+    state = salt.state.HighState(opts)
+    with state:
+        assert state.top_matches(state.get_top()) == {wanted: ["django"]}
     assert "django" in FILES
