@@ -1,7 +1,8 @@
 """
 A fleet of tiers from bare servers, by README's commands and one pillar: a Salt master, balancers
-with one address, servers of the site, one of its workers, the cache, a database and its replica.
-Releases by one order at the master; then servers come, go, are cut off and lost.
+with one address, servers of the site, one of its workers, the cache, a database, its replica, and
+uploads, mounted by a client of the tests' own (see test_media_server). Releases by one order at the
+master; then servers come, go, are cut off and lost.
 """
 
 import re
@@ -15,18 +16,19 @@ from test.hosts import boot
 from .crowd import Crowd
 from .fleet import DOMAIN, asked_while, assert_missed_for_a_moment_only, at_once, hosts
 from .guestbook import INDEX, ROOT, SOURCE, change
-from .machines import ensure
+from .machines import NFS, ensure
 from .master import Master
-from .server import CHECKOUT, Browser, Server, put_checkout, wait_for
+from .server import CHECKOUT, Browser, Server, picture, put_checkout, wait_for
 
 pytestmark = [
     pytest.mark.timeout(1200),
     pytest.mark.proves(
         "several servers",
-        "a whole fleet of ten servers and their master",
+        "a whole fleet of eleven servers and their master",
         "bare servers serve after two runs, a third changes nothing; only the front doors can be "
-        "seen from outside; servers come, go and are lost; one that was cut off in a deploy "
-        "converges; the replica takes the database's place",
+        "seen from outside; sessions and uploads (NFS) are those of all servers; servers come, go "
+        "and are lost; one that was cut off in a deploy converges; the replica takes the "
+        "database's place",
         on=["Debian 12"],
     ),
     pytest.mark.proves(
@@ -39,7 +41,7 @@ pytestmark = [
     ),
 ]
 
-MASTER, WORKER, CACHE = "int-fl", "int-fl-work", "int-fl-cache"
+MASTER, WORKER, CACHE, MEDIA = "int-fl", "int-fl-work", "int-fl-cache", "int-fl-nas"
 BALANCERS = ("int-fl-lb1", "int-fl-lb2")
 DATA, REPLICA = "int-fl-db1", "int-fl-db2"
 FIRST, SECOND, THIRD, NEW = WEB = tuple(f"int-fl-web{number}" for number in range(1, 5))
@@ -49,6 +51,7 @@ ROLES = {
     **dict.fromkeys(WEB, "[app, web]"),
     WORKER: "[worker]",
     CACHE: "[cache]",
+    MEDIA: "[media]",
     DATA: "[database]",
     REPLICA: "[replica]",
 }
@@ -65,6 +68,7 @@ django:
     guestbook:
       source: {git: 'git://%(git)s/guestbook', rev: %(rev)s}
       settings: config.settings
+      uid: 900
       domains: [%(domain)s]
       health: {path: /healthz/}
       processes: {heart: {manage: heartbeat}}
@@ -234,11 +238,16 @@ def develop(fleet):
 @pytest.fixture(scope="module")
 def bare():
     """Bare servers by name, each with a checkout."""
-    image = ensure("bookworm-ready")
-    found = {}
+    image, found = ensure(NFS), {}
+
+    def booted(name):
+        return boot(name, image=image, bind=["/dev/fuse"])
+
     try:
-        for name, host in zip(ROLES, at_once(lambda name: boot(name, image=image), ROLES)):
+        for name, host in zip(ROLES, at_once(booted, ROLES)):
             found[name] = Fleet(host) if name == MASTER else Server(host)
+        # The host's own file system is one that no server can give out.
+        found[MEDIA].run("mkdir /srv/media && mount -t tmpfs -o mode=711 tmpfs /srv/media")
         at_once(lambda server: put_checkout(server.host), found.values())
         yield found
     finally:
@@ -301,6 +310,26 @@ def test_session_of_one_server_is_one_of_another(fleet):
         assert "Log out" in visitor.get("/admin/").text
         met.add(visitor.get("/whoami/").json()["hostname"])
     assert met == {FIRST, SECOND, THIRD}
+
+
+# What a server answers at a path, in hexadecimal digits. Others than balancers cannot ask it.
+FETCH = """
+import sys, urllib.request
+asked = urllib.request.Request(f"http://127.0.0.1{sys.argv[2]}", headers={"Host": sys.argv[1]})
+print(urllib.request.urlopen(asked).read().hex())
+"""
+
+
+def test_upload_to_one_server_is_read_from_all(fleet):
+    visitor = Browser(fleet.door, DOMAIN)
+    files = {"picture": ("ada.png", picture(), "image/png")}
+    signed = visitor.submit("/", {"name": "Ada", "message": "I was here."}, files=files)
+    assert signed.status_code == 302
+    (path,) = re.findall(r'<img class="avatar" src="([^"]+)"', visitor.get("/").text)
+    assert visitor.get(path).content == picture()
+    for name in (FIRST, SECOND, THIRD):
+        fetched = fleet.servers[name].run(["python3", "-c", FETCH, DOMAIN, path]).stdout
+        assert bytes.fromhex(fetched) == picture(), name
 
 
 def test_release_that_drops_a_column_fails_no_request(fleet, tmp_path):
@@ -509,13 +538,13 @@ def test_server_that_leaves_is_shut_out(fleet):
     """It may be lost, or in other hands: nothing is done on it."""
     fleet.obeyed("django.drain", NEW)
     fleet.means("v6", without=[NEW])
-    changed = fleet.settle(*BALANCERS, CACHE, DATA)
-    assert set(changed) == {*BALANCERS, CACHE, DATA}
+    changed = fleet.settle(*BALANCERS, CACHE, DATA, MEDIA)
+    assert set(changed) == {*BALANCERS, CACHE, DATA, MEDIA}
     assert fleet.drained() == [] and fleet.hosts_that_answer() == {FIRST, SECOND, THIRD}
-    for name in (DATA, CACHE):
+    for name in (DATA, CACHE, MEDIA):
         host = fleet.servers[name].host
         (port,) = host.run(
-            f"ss -Hltn src {host.address} | grep -oP ':\\K\\d+(?= +0.0.0.0)'"
+            f"ss -Hltn src {host.address} | grep -oP ':\\K\\d+(?= +(0.0.0.0|\\*))'"
         ).stdout.split()
         connect = f"timeout 3 bash -c 'exec 3<>/dev/tcp/{host.address}/{port}'"
         assert fleet.servers[FIRST].run(connect, check=False).returncode == 0, port
