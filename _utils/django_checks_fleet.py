@@ -179,6 +179,12 @@ def placement(projects, hosts, is_fleet):
             if entry["host"] in members:
                 text = "expected only for an external database (the role database says which host)"
                 yield name, f"{key}:host", text
+        apart = [host for host in runs if "web" not in hosts[host]["roles"]]
+        if project["app"]["server"] == "mod_wsgi" and apart:
+            text = (
+                f"expected another server: mod_wsgi is a part of Apache, which {apart[0]} has not"
+            )
+            yield name, "app:server", f"{text} without the role web, and it runs this one too"
         cache = project["cache"]
         others = [host for host in runs if "cache" not in hosts[host]["roles"]]
         if cache["engine"] == "memcached" and not cache["host"] and others:
@@ -219,9 +225,11 @@ def static_hosts(projects, hosts, is_fleet):
             text = "expected a host with the role static in django:hosts to serve them, got none"
             yield name, "static:domains", text
         if both and django_server_apache.front(project) != "nginx":
+            key, other = "web:server", "nginx"
+            if not project["web"]["server"]:
+                key, other = "app:server", "another than mod_wsgi, which is a part of Apache"
             told = f"{both[0]} has the role web, too" if is_fleet else "this server is alone"
-            text = f"expected web:server nginx beside it, since Nginx serves them and {told}"
-            yield name, "static:domains", text
+            yield name, key, f"expected {other}: Nginx serves static:domains, and {told}"
 
 
 def static_domains(projects, hosts, is_fleet):

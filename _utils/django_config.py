@@ -33,6 +33,7 @@ import django_mistakes
 import django_monitor
 import django_project
 import django_project_broker
+import django_project_steps
 import django_pull
 import django_queue
 import django_schema
@@ -431,6 +432,7 @@ def _config(fleet, host, hosts, hosts_of, projects, system):
         project["web"]["locations"].update(
             django_queue.flower_locations(project["processes"], project["paths"]["run"])
         )
+        project["steps"] = django_project_steps.steps(project)
         if "web" not in roles:
             project["web"]["cache"] = {}
         project["secret_specs"] = {

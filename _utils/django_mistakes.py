@@ -25,7 +25,7 @@ LOOKS_AT = {
     "settings": {"manage", "source"},
     "manage": {"settings", "source"},
     "static": {"media"},
-    "uid": {"media"},
+    "uid": {"app", "media"},
     "user": {"uid"},
     "web": {"app", "domains", "media", "static"},
 }

@@ -91,6 +91,8 @@ def _damage(deployment, instance):
     """What an instance lacks to serve again (str), or None."""
     layout = deployment.layout
     record, release = layout.instance_record(instance), layout.release_of(instance)
+    if record.get("facts") and record.get("definitions") == {} and not deployment.static_only:
+        return "it was made while this host served static files alone, so it has no programs"
     if not (record.get("facts") and (record.get("definitions") or deployment.static_only)):
         return f"the record of instance {instance} is lost"
     if layout.record(release).get("stage") != "built" or not layout.is_whole(release):

@@ -59,11 +59,12 @@ def _missing_certificates(deployment):
     """What the web server would miss once the release is live (list of str)."""
     project, roles = deployment.project, deployment.host["roles"]
     rendered = {entry["path"] for entry in project["files"]}
+    own, static = project["web"]["tls"], project["static_site"].get("tls")
     found = {
         tls[key]: f"{part}:tls:{key}: there is no file {tls[key]} on this host"
         for part, role, tls in (
-            ("static", "static", project["static_site"].get("tls")),
-            ("web", "web", project["web"]["tls"]),
+            ("web" if static == own else "static", "static", static),
+            ("web", "web", own),
         )
         if tls and role in roles
         for key in ("certificate", "key")

@@ -44,8 +44,11 @@ def go_live(deployment):
         return _go_static(deployment, instance)
     definition = deployment.definitions_of(instance).get("web")
     if definition is None:
+        lacking = "is lost"
+        if deployment.layout.instance_record(instance).get("definitions") == {}:
+            lacking = "has no programs, since this host served static files alone"
         raise StepError(
-            f"The record of instance {instance}, which is held to, is lost. What runs is left "
+            f"The record of instance {instance}, which is held to, {lacking}. What runs is left "
             "alone; go to another release with django.rollback, or call django.release_allow."
         )
     name = django_process.program_name(deployment.name, "web", instance)

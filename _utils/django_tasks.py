@@ -60,7 +60,9 @@ def carry_out(python, tasks, texts, **how):
         return answer
     reason = brief(answer.get("error") or f"exit status {done.returncode}")
     where = f" ({answer['where']})" if answer.get("where") else ""
-    lines = [tail(done.stderr, LAST_LINES)]
+    lines = tail(done.stderr, LAST_LINES).splitlines()
+    if lines and lines[-1] == reason:
+        lines.pop()  # what was raised ends with it
     blames = "error" in answer and not answer.get("passing")
     answers = {task["do"]: answer[task["do"]] for task in tasks if task["do"] in answer}
     raise TaskError("\n".join([f"{reason}{where}", *lines]).rstrip(), blames, answers)

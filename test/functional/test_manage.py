@@ -378,8 +378,9 @@ class TestUsers:
         assert call("changepassword", "me", password_file=path)["changes"] == {}
         assert call("changepassword", "me", password_file=path, renew=True)["changes"]
         assert pathlib.Path(path).read_text() != before
-        with pytest.raises(CommandExecutionError, match="no user 'you'"):
+        with pytest.raises(CommandExecutionError) as raised:
             call("changepassword", "you", password_file=str(tmp_path / "you"))
+        assert str(raised.value).count("no user 'you'") == 1, raised.value
         assert not (tmp_path / "you").exists()
         monkeypatch.setenv("NEW", "short")
         with pytest.raises(CommandExecutionError, match="at least 8 characters"):

@@ -184,10 +184,11 @@ def test_nothing_is_done_before_the_pillar_is_found_valid(rendering):
 
 
 def test_the_release_waits_for_every_tier_before_it(rendering):
-    fetched = [chunk for chunk in rendering.low if chunk["fun"] == "source_fetched"]
-    tiers = rendering.modules["django.config"]()["tiers"]
-    before = tiers[: tiers.index("django.app.project")]
-    for chunk in fetched:
+    config = rendering.modules["django.config"]()
+    before = config["tiers"][: config["tiers"].index("django.app.project")]
+    by_id = {chunk["__id__"]: chunk for chunk in rendering.low}
+    for name, project in config["projects"].items():
+        chunk = by_id[f"{name}: {project['steps'][0]['title']}"]
         assert [item["sls"] for item in chunk["require"] if "sls" in item] == before
 
 

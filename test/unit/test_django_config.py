@@ -48,7 +48,7 @@ def test_project_has_the_sections_that_states_rely_on(resolve_project):
         system_packages settings manage pythonpath environment secrets secret_specs files build
         tasks domains allowed_hosts csrf_trusted_origins url catch_all databases cache app
         processes timers static static_site static_only aws cdn uid media broker web health release
-        superuser fixtures logs migrate backup""".split()
+        steps superuser fixtures logs migrate backup""".split()
     )
 
 

@@ -125,6 +125,7 @@ HIDDEN = {
     "hosts:static2:roles": NEEDING_HOSTS,
     "hosts:static1:roles": NEEDING_SERVERS,
     "hosts:web2:address": NEEDING_SERVERS,
+    f"{SHOP}:app": {f"{BLOG}:uid"},  # Apache's own processes have the number of theirs
     f"{SHOP}:static": {f"{BLOG}:static"},
     f"{SHOP}:domans": {f"{BLOG}:static"},
     f"{BLOG}:env": {f"{BLOG}:secrets"},

@@ -85,7 +85,10 @@ def test_without_such_a_host_uploads_are_where_they_were(resolve):
 
 def test_project_inside_apache_is_known_by_the_number_of_www_data(resolve):
     change = {"uid": None, "app": {"server": "mod_wsgi", "mode": "embedded"}}
-    config = resolve(fleet(**change), id="nas1")
+    (error,) = resolve(fleet(**change), id="nas1")["errors"]
+    assert error.startswith("django:projects:shop:app:server: expected another server"), error
+    hosts = {name: item for name, item in HOSTS.items() if name != "work1"}
+    config = resolve(fleet(hosts, **change), id="nas1")
     assert config["valid"], config["errors"]
     assert config["nfs"]["exports"][0]["owner"] == config["nfs"]["exports"][0]["id"] == 33
 

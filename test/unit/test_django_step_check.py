@@ -168,6 +168,15 @@ def test_uploads_that_stay_on_the_host_are_told_where_the_pillar_has_a_bucket(de
     assert "keep uploads on this host" in str(refusal(deployment))
 
 
+@pytest.mark.parametrize("part", ["web", "static"])
+def test_certificate_of_static_files_is_told_where_the_pillar_has_it(deployment, part):
+    tls = {"certificate": "/nowhere.pem", "key": "/nowhere.key"}
+    deployment.host["roles"] = ["static"]
+    deployment.project["web"]["tls"] = tls if part == "web" else {}
+    deployment.project["static_site"] = {"tls": dict(tls)}
+    assert f"shop:{part}:tls:certificate: there is no file" in str(refusal(deployment))
+
+
 @pytest.mark.parametrize("test", [False, True])
 def test_certificates_are_there_before_anything_goes_live(deployment, tmp_path, test):
     """A test says so too, also on a server where nothing is built yet."""

@@ -210,6 +210,9 @@ def test_hosts_behind_a_balancer_have_no_certificates(told):
 
 ALONE = {"web1": {"address": "10.0.0.11", "roles": ["app", "web", "worker", "database", "cache"]}}
 APACHE = {"server": "apache"}
+WORKER = {"address": "10.0.0.13", "roles": ["worker"]}
+BOTH = {"web1": {**HOSTS["web1"], "roles": ["app", "web", "worker", "static"]}, **BALANCER}
+BOTH["data1"] = HOSTS["data1"]
 
 
 @pytest.mark.parametrize(
@@ -263,7 +266,18 @@ APACHE = {"server": "apache"}
         (
             None,
             {"web": APACHE},
-            "projects:shop:static:domains: expected web:server nginx beside it",
+            "projects:shop:web:server: expected nginx: Nginx serves static:domains, and this",
+        ),
+        (
+            "web1",
+            {"app": {"server": "mod_wsgi"}, "hosts": BOTH},
+            "projects:shop:app:server: expected another than mod_wsgi, which is a part of Apache:",
+        ),
+        (
+            "web1",
+            {"app": {"server": "mod_wsgi"}, "hosts": {**HOSTS, "work1": WORKER}},
+            "projects:shop:app:server: expected another server: mod_wsgi is a part of Apache, which"
+            " work1 has not",
         ),
         (
             "web1",
@@ -363,6 +377,14 @@ def test_a_release_without_programs_can_be_gone_back_to(static_only):
     static_only.layout.save_instance_record(FIRST, definitions={})
     assert django_rollback.choose(static_only) == FIRST
     assert django_rollback.ahead(static_only, FIRST) == {}
+
+
+def test_a_release_without_programs_serves_no_pages_later(static_only):
+    served(static_only, FIRST, SECOND)
+    static_only.layout.save_instance_record(FIRST, definitions={})
+    static_only.static_only = False
+    with pytest.raises(StepError, match="made while this host served static files alone"):
+        django_rollback.choose(static_only)
 
 
 def test_settings_are_looked_at_and_no_database_is_asked(static_only):

@@ -1,7 +1,6 @@
 # Leaves behind each project of this host: its directories below /srv/django and in /etc, /run and
 # /var, and its release, built beside the old one, checked, migrated, switched to when it is healthy.
-# Where the host serves static files alone, the release is there for those, and nothing of it runs.
-# Every state of a release requires the one before it.
+# Its steps are those that the host needs; each requires the one before it.
 {%- set django = salt['django.config']() %}
 
 include:
@@ -57,7 +56,7 @@ include:
       - user: "{{ name }}: system user is there"
       - file: shared directories are there
 
-{%- if project.app.server == 'mod_wsgi' and project.app.mode == 'daemon' and not project.static_only %}
+{%- if project.app.server == 'mod_wsgi' and project.app.mode == 'daemon' and django.apache %}
 
 "{{ name }}: slots for mod_wsgi are there":
   django.slots_ready:
@@ -91,157 +90,27 @@ include:
     - require:
       - file: "{{ name }}: directories are there"
 
-{%- if project.media.mount %}
+{%- for step in project.steps %}
 
-"{{ name }}: shared drive is mounted":
-  django.share_mounted:
+"{{ name }}: {{ step.title }}":
+  django.{{ step.function }}:
     - project: {{ name }}
-    - require:
-      - pkg: packages are installed
-      - file: "{{ name }}: directories are there"
-    - require_in:
-      - django: "{{ name }}: source is fetched"
+{%- if 'when' in step %}
+    - when: {{ step.when }}
 {%- endif %}
-
-{%- if not project.static_only and project.databases.values() | selectattr('host', 'defined') | rejectattr('managed') | list %}
-
-"{{ name }}: external databases answer":
-  django.databases_reached:
-    - project: {{ name }}
     - require:
-      - file: "{{ name }}: directories are there"
-      - user: "{{ name }}: system user is there"
-    - require_in:
-      - django: "{{ name }}: source is fetched"
-{%- endif %}
-
-"{{ name }}: source is fetched":
-  django.source_fetched:
-    - project: {{ name }}
-    - require:
+{%- if loop.first %}
 {%- for tier in before %}
       - sls: {{ tier }}
 {%- endfor %}
       - file: "{{ name }}: directories are there"
       - django: "{{ name }}: secrets are there"
-
-"{{ name }}: packages are installed":
-  django.packages_installed:
-    - project: {{ name }}
-    - require:
-      - django: "{{ name }}: source is fetched"
-
-"{{ name }}: release is built":
-  django.release_built:
-    - project: {{ name }}
-    - require:
-      - django: "{{ name }}: packages are installed"
-
-"{{ name }}: release is configured":
-  django.configured:
-    - project: {{ name }}
-    - require:
-      - django: "{{ name }}: release is built"
-
-"{{ name }}: release is checked":
-  django.checked:
-    - project: {{ name }}
-    - require:
-      - django: "{{ name }}: release is configured"
-
-{%- if project.media.s3 and not project.static_only %}
-
-"{{ name }}: uploads have their bucket":
-  django.media_ready:
-    - project: {{ name }}
-    - require:
-      - django: "{{ name }}: release is checked"
-    - require_in:
-      - django: "{{ name }}: static files are published"
+{%- else %}
+      - django: "{{ name }}: {{ loop.previtem.title }}"
 {%- endif %}
-
-"{{ name }}: static files are published":
-  django.static_collected:
-    - project: {{ name }}
-    - require:
-      - django: "{{ name }}: release is checked"
-{%- if not project.static_only %}
-
-"{{ name }}: database is migrated":
-  django.migrated:
-    - project: {{ name }}
-    - require:
-      - django: "{{ name }}: static files are published"
-
-"{{ name }}: first tasks are done":
-  django.tasks_done:
-    - project: {{ name }}
-    - when: first
-    - require:
-      - django: "{{ name }}: database is migrated"
-
-"{{ name }}: tasks before the switch are done":
-  django.tasks_done:
-    - project: {{ name }}
-    - when: before
-    - require:
-      - django: "{{ name }}: first tasks are done"
-
-"{{ name }}: superuser is there":
-  django.superuser:
-    - project: {{ name }}
-    - require:
-      - django: "{{ name }}: tasks before the switch are done"
-{%- endif %}
-
-"{{ name }}: release is live":
-  django.release_live:
-    - project: {{ name }}
-    - require:
-      - django: "{{ name }}: {{ 'static files are published' if project.static_only else 'superuser is there' }}"
-{%- if project.app.server == 'mod_wsgi' and not project.static_only %}
+{%- if step.function == 'release_live' and project.app.server == 'mod_wsgi' and django.apache %}
       - django: Apache follows its configuration
 {%- endif %}
-
-"{{ name }}: processes run":
-  django.processes_live:
-    - project: {{ name }}
-    - require:
-      - django: "{{ name }}: release is live"
-
-"{{ name }}: what runs is verified":
-  django.verified:
-    - project: {{ name }}
-    - require:
-      - django: "{{ name }}: processes run"
-{%- if not project.static_only %}
-
-"{{ name }}: late migrations are applied":
-  django.late_migrated:
-    - project: {{ name }}
-    - require:
-      - django: "{{ name }}: what runs is verified"
-
-"{{ name }}: tasks after the switch are done":
-  django.tasks_done:
-    - project: {{ name }}
-    - when: after
-    - require:
-      - django: "{{ name }}: late migrations are applied"
-{%- endif %}
-
-"{{ name }}: old releases are gone":
-  django.pruned:
-    - project: {{ name }}
-    - require:
-      - django: "{{ name }}: {{ 'what runs is verified' if project.static_only else 'tasks after the switch are done' }}"
-{%- if project.cdn and project.cdn.distribution %}
-
-"{{ name }}: CDN forgets what changed":
-  django.cdn_invalidated:
-    - project: {{ name }}
-    - require:
-      - django: "{{ name }}: old releases are gone"
-{%- endif %}
+{%- endfor %}
 {%- endfor %}
 {%- endif %}
