@@ -1,5 +1,5 @@
 """
-Releases of a project on all servers that have it, from their Salt master.
+Releases of a project on all servers that have it, from their Salt master, or over SSH.
 
 One module with ``django.py`` to Salt. A failure ends ``salt-run`` with status 1 and is told in
 words; what happens is shown as it does, on standard error.
@@ -13,21 +13,25 @@ import time
 import django_fleet
 import django_fleet_deploy
 import django_fleet_lock
+import django_fleet_ssh
 import django_fleet_words
 import salt.client
+import salt.client.ssh.client
+import salt.key
+import salt.roster
 import salt.utils.user
-from django_fleet_orders import Orders, Unreachable
+from django_fleet_orders import ASK_PATIENCE, Minions, Orders, Unreachable
 from salt.exceptions import NotImplemented as Told  # the one that Salt shows without a traceback
 
 __virtualname__ = "django"
-ASK_PATIENCE = 10  # seconds, for what is answered at once
+ROSTER = "django"  # what the configuration says where bootstrap --ssh has been
 
 
 def __virtual__():
     return __virtualname__
 
 
-def deploy(project, batch=1, reason="", rev=None, fleet_of=None):
+def deploy(project, batch=1, reason="", rev=None, fleet_of=None, ssh=None):
     """
     Bring the release that the pillar means to every server of a project, without a failed request.
 
@@ -47,6 +51,9 @@ def deploy(project, batch=1, reason="", rev=None, fleet_of=None):
         What is to be deployed; refused unless it is what the pillar says.
     fleet_of : None
         Any server of the fleet that is meant, where several have such a project.
+    ssh : None
+        Whether servers are reached over SSH. Unless that is said they are where ``bootstrap --ssh``
+        has been and no minion's key is accepted.
 
     Returns a table: server, release before and now, seconds, result.
 
@@ -56,23 +63,29 @@ def deploy(project, batch=1, reason="", rev=None, fleet_of=None):
 
         salt-run django.deploy shop
         salt-run django.deploy shop batch=25% reason='new checkout'
+        salt-run django.deploy shop ssh=True
     """
     with _told(), _locks().held(project, _owner(), reason or "deploy") as note:
         django_fleet.size(batch, 1)
-        orders = _orders()
+        orders = _orders(ssh)
         hosts, answers = _survey(orders, project, fleet_of)
         wrong = django_fleet.problems(
-            project, hosts, answers, rev, django_fleet.having(hosts, "balancer")
+            project,
+            hosts,
+            answers,
+            rev,
+            django_fleet.having(hosts, "balancer"),
+            orders.program,
         )
         if wrong:
             raise django_fleet.Refused(_nothing_done(project, wrong))
         _say("pillar", f"valid on {len(answers)} servers")
         rollout = _rollout(orders, project, hosts, answers, batch, note)
         again = f"salt-run django.deploy {project}"
-        return _carried_out(rollout, rollout.deploy, again, rollout.before)
+        return _carried_out(rollout, rollout.deploy, again, ssh, rollout.before)
 
 
-def rollback(project, release=None, batch="50%", reason="", fleet_of=None):
+def rollback(project, release=None, batch="50%", reason="", fleet_of=None, ssh=None):
     """
     Let all servers of a project go back to the release that served before, in batches, each by a
     health-checked switch. It stays so until the project's pillar or source changes, or
@@ -85,6 +98,8 @@ def rollback(project, release=None, batch="50%", reason="", fleet_of=None):
         Id of the release, or its first characters.
     batch : 50%
         Web servers at a time: a number, or a part of them.
+    ssh : None
+        As for :func:`deploy`, here and in what follows.
 
     CLI Example:
 
@@ -95,7 +110,7 @@ def rollback(project, release=None, batch="50%", reason="", fleet_of=None):
     """
     with _told(), _locks().held(project, _owner(), reason or "rollback") as note:
         django_fleet.size(batch, 1)
-        orders = _orders()
+        orders = _orders(ssh)
         hosts, answers = _survey(orders, project, fleet_of)
         members = django_fleet.members(hosts)
         silent = [
@@ -112,10 +127,10 @@ def rollback(project, release=None, batch="50%", reason="", fleet_of=None):
         since = {name: answers[name]["since"] for name in members}
         names, others, aim = django_fleet.way_back(project, rollout.before, aims, since, release)
         again = f"salt-run django.rollback {project}" + (f" release={aim}" if aim else "")
-        return _carried_out(rollout, lambda: rollout.go_back(aim, names, others), again)
+        return _carried_out(rollout, lambda: rollout.go_back(aim, names, others), again, ssh)
 
 
-def status(project=None, fleet_of=None):
+def status(project=None, fleet_of=None, ssh=None):
     """
     What runs on each server, as a table: releases, processes, health; below it what is wrong.
 
@@ -130,15 +145,12 @@ def status(project=None, fleet_of=None):
         salt-run django.status shop
     """
     with _told():
-        orders = _orders()
+        orders = _orders(ssh)
         if project is None:
             answers = orders.ask("*", "django.rollout", "", patience=ASK_PATIENCE)
-            names = [
-                name
-                for name, each in answers.items()
-                if not each.problem
-                and django_fleet.members(django_fleet.maps({name: each.value})[name])
-            ]
+            fleets = django_fleet.maps(_values(answers)).values()
+            known = {name for fleet in fleets if django_fleet.members(fleet) for name in fleet}
+            names = [name for name in answers if name in known]
         else:
             hosts, _ = _survey(orders, project, fleet_of, fresh=False)
             names = django_fleet.members(hosts)
@@ -150,7 +162,7 @@ def status(project=None, fleet_of=None):
         return _shown(django_fleet_words.status(data), data)
 
 
-def history(project, limit=20, fleet_of=None):
+def history(project, limit=20, fleet_of=None, ssh=None):
     """
     What went live on which server, as a table, the newest last.
 
@@ -164,7 +176,7 @@ def history(project, limit=20, fleet_of=None):
         salt-run django.history shop
     """
     with _told():
-        orders = _orders()
+        orders = _orders(ssh)
         hosts, _ = _survey(orders, project, fleet_of, fresh=False)
         names = django_fleet.members(hosts)
         found = orders.ask(names, "django.history", project, limit, patience=ASK_PATIENCE)
@@ -226,7 +238,7 @@ def lock_status():
     return _shown(django_fleet_words.table(keys, rows) if rows else ["Nothing is locked."], found)
 
 
-def drain(server):
+def drain(server, ssh=None):
     """
     Take a web server out of all balancers before it, until :func:`undrain`; a deploy leaves it out,
     too, while it gets its release. A balancer of somebody else is told by the server that runs the
@@ -238,10 +250,10 @@ def drain(server):
 
         salt-run django.drain web2
     """
-    return _at_balancers("django.drain", server)
+    return _at_balancers("django.drain", server, ssh)
 
 
-def undrain(server):
+def undrain(server, ssh=None):
     """
     Put a web server back into all balancers before it, each of which asks for its health first.
 
@@ -251,7 +263,7 @@ def undrain(server):
 
         salt-run django.undrain web2
     """
-    return _at_balancers("django.undrain", server)
+    return _at_balancers("django.undrain", server, ssh)
 
 
 # What these are made of
@@ -262,23 +274,36 @@ def _told():
     """What goes wrong inside the ``with`` is told in words, and ends ``salt-run`` with status 1."""
     try:
         yield
-    except (django_fleet.Refused, django_fleet_lock.LockedError) as error:
+    except (django_fleet.Refused, django_fleet_lock.LockedError, Unreachable) as error:
         raise Told(str(error)) from None
-    except Unreachable:
-        raise Told("The Salt master does not answer: systemctl status salt-master") from None
     except OSError as error:
         raise Told(f"{error.filename or ''}: {error.strerror or error}") from None
 
 
-def _orders():
-    client = salt.client.get_local_client(mopts=__opts__)
-    return Orders(client, lambda name: _say("wait", f"{name}: another run is at work there"))
+def _orders(ssh):
+    """How servers are given orders; by ``ssh`` an operator says whether over SSH (None: not)."""
+    accepted = __opts__.get("roster") == ROSTER and _has_minions()
+    if django_fleet_ssh.chosen(ssh, __opts__.get("roster") == ROSTER, accepted):
+        django_fleet_ssh.let_children_end_with_this_process()
+        servers = django_fleet_ssh.Servers(
+            salt.client.ssh.client.SSHClient(mopts=dict(__opts__)),
+            salt.roster.Roster(dict(__opts__), ROSTER),
+        )
+    else:
+        servers = Minions(salt.client.get_local_client(mopts=__opts__))
+    return Orders(servers, lambda name: _say("wait", f"{name}: another run is at work there"))
 
 
-def _at_balancers(function, server):
+def _has_minions():
+    """Whether the key of any minion is accepted here (bool)."""
+    with salt.key.get_key(__opts__) as keys:
+        return bool(keys.list_keys()["minions"])
+
+
+def _at_balancers(function, server, ssh):
     """What each balancer before a server says (lines) to an order about it."""
     with _told():
-        orders = _orders()
+        orders = _orders(ssh)
         answers = orders.ask("*", "django.rollout", "", patience=ASK_PATIENCE)
         balancers = django_fleet.balancers_of(server, _values(answers))
         said = orders.ask(balancers, function, server)
@@ -317,17 +342,14 @@ def _survey(orders, project, member, fresh=True):
     asked = "*" if member is None else [member]
     if fresh:
         _say("servers", "are given the pillar as it is now …")
-        asked = _refreshed(orders, asked)
-        if not asked:
-            raise django_fleet.Refused("No server answers. Are there any: salt-key --list accepted")
+        asked = orders.refresh(asked)
     answers = orders.ask(asked, "django.rollout", project, patience=ASK_PATIENCE)
-    if fresh and all(each.problem for each in answers.values()):
-        _synchronise(orders, asked)
+    if fresh and all(each.problem for each in answers.values()) and _synchronise(orders, asked):
         answers = orders.ask(asked, "django.rollout", project, patience=ASK_PATIENCE)
     hosts = django_fleet.choose(project, _values(answers), member)
     if fresh:
         if member is not None:
-            asked += _refreshed(orders, [name for name in hosts if name not in asked])
+            asked += orders.refresh([name for name in hosts if name not in asked])
         there = [name for name in hosts if name in asked]
         new = _synchronise(orders, there)
         new += [name for name in there if name not in answers]
@@ -339,25 +361,18 @@ def _survey(orders, project, member, fresh=True):
 
 
 def _values(answers):
+    """What servers say (dict); refused where none does, with the reason of each."""
+    if answers and all(each.problem for each in answers.values()):
+        lines = [f"  {name}: {each.problem}" for name, each in sorted(answers.items())]
+        raise django_fleet.Refused("\n".join(["No server answers:", *lines]))
     return {name: each.value for name, each in answers.items() if not each.problem}
 
 
-def _refreshed(orders, names):
-    """The servers (list) of some, or of all, that answer, and have the pillar as it is now."""
-    heard = orders.ask(names, "saltutil.refresh_pillar", patience=ASK_PATIENCE, wait=True)
-    return [name for name, each in heard.items() if not each.problem]
-
-
 def _synchronise(orders, names):
-    """
-    Give servers the modules of the formula that the master has, as their highstate would; those
-    (list) to which some were new.
-    """
-    done = orders.ask(names, "saltutil.sync_all", patience=ASK_PATIENCE, refresh=False)
-    new = [name for name, each in done.items() if not each.problem and any(each.value.values())]
+    """Let servers have the formula as it is here; those (list) that had another one."""
+    new = orders.synchronise(names)
     if new:
         _say("servers", f"{django_fleet_words.listed(new)}: have the formula as it is now")
-        orders.ask(new, "saltutil.refresh_modules", patience=ASK_PATIENCE, **{"async": False})
     return new
 
 
@@ -369,27 +384,31 @@ def _rollout(orders, project, hosts, answers, batch, note):
     return rollout
 
 
-def _carried_out(rollout, carry_out, again, before=None):
+def _carried_out(rollout, carry_out, again, ssh, before=None):
     """
     The table of what was done; what stopped it is told with the table, and raised.
 
     again
         The command (str) that goes on where this one stopped.
+    ssh
+        What the operator has said of how servers are reached.
     before : None
         Releases that served before (dict), where a rollback may be wanted then.
     """
+    more = "" if ssh is None else f" ssh={ssh}"
+    again += more
     try:
         carry_out()
     except django_fleet_deploy.Halted as error:
         now = rollout.now()
         lines = django_fleet_words.halted(
-            rollout.project, error.step, error.failures, now, again, before
+            rollout.project, error.step, error.failures, now, again, before, more
         )
         raise Told("\n".join([*rollout.table(now), "", *lines])) from None
     except (KeyboardInterrupt, SystemExit):
         raise Told(
             f"{rollout.project}: broken off. What servers were at goes on to its end; they serve.\n"
-            f"Type next: salt-run django.status {rollout.project}, then {again}"
+            f"Type next: salt-run django.status {rollout.project}{more}, then {again}"
         ) from None
     now = rollout.now()
     ahead = [f"{name}: {each}" for name, each in rollout.ahead.items() if each]

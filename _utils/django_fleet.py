@@ -139,7 +139,7 @@ def size(batch, count):
     return max(1, math.floor(count * number / 100)) if found[2] else number
 
 
-def problems(project, hosts, answers, rev=None, balancers=()):
+def problems(project, hosts, answers, rev=None, balancers=(), program="salt"):
     """
     All that is in the way of a deploy (list of str).
 
@@ -149,6 +149,8 @@ def problems(project, hosts, answers, rev=None, balancers=()):
         What the operator wants to see deployed, or None.
     balancers
         Servers that are needed besides those that run the project.
+    program
+        The command by which an operator gives servers an order himself.
     """
     found = []
     needed = [*members(hosts), *balancers]
@@ -178,7 +180,8 @@ def problems(project, hosts, answers, rev=None, balancers=()):
     found += [f"{', '.join(names)}: {reason}" for reason, names in held.items()]
     if held:
         told = ",".join(sorted(name for names in held.values() for name in names))
-        found.append(f"To have it tried again: salt -L {told} django.release_allow {project}")
+        order = f"{program} -L {told} django.release_allow {project}"
+        found.append(f"To have it tried again: {order}")
     if rev is not None and not found:
         found += wrong_rev(project, whole, str(rev))
     return found

@@ -1,23 +1,27 @@
 """
-Orders of a master to its servers, and what they answer, each as soon as it is there.
+Orders to servers, and what they answer, each as soon as it is there.
 
-A server that does not answer is found out by its silence when it is asked whether it still works,
-so that a step may take as long as it needs.
+How servers are reached is one of two: minions by their master (here), others over SSH
+(:mod:`django_fleet_ssh`).
 """
 
 import time
 
 from salt.exceptions import SaltClientError
 
+ASK_PATIENCE = 10  # seconds, for what is answered at once
 PATIENCE = 20  # seconds without an answer until a server is asked whether it still works
 BUSY_SECONDS = 600  # as long as a run waits for another one's lock
 _BUSY_PAUSE = 3
-_BUSY = "is running as PID"  # what Salt says where states are being applied already
+# What Salt says where states are being applied already, and what ours says over SSH where two
+# orders came at once, so that one of them was not carried out.
+CROSSED = "another order came to this server at the same moment"
+_BUSY = ("is running as PID", CROSSED)
 SILENT = "does not answer"
 
 
 class Unreachable(Exception):
-    """The master itself does not answer."""
+    """Nobody can be given orders; the message says why."""
 
 
 class Answer:
@@ -36,14 +40,23 @@ class Answer:
 
 class Orders:
     """
-    client
-        Salt's LocalClient.
+    servers
+        How they are reached: :class:`Minions`, or :class:`django_fleet_ssh.Servers`.
     waiting
         Called with a server's name when another run keeps it from doing something.
     """
 
-    def __init__(self, client, waiting=lambda name: None):
-        self._client, self._waiting = client, waiting
+    def __init__(self, servers, waiting=lambda name: None):
+        self._servers, self._waiting = servers, waiting
+        self.program = servers.program  # the command (str) by which an operator asks them himself
+
+    def refresh(self, names):
+        """The servers (list) of some, or of all, that will go by the pillar as it is now."""
+        return self._servers.refresh(self.ask, names)
+
+    def synchronise(self, names):
+        """Let servers have the formula's modules as they are; those (list) that had others."""
+        return self._servers.synchronise(self.ask, names)
 
     def ask(
         self,
@@ -58,7 +71,7 @@ class Orders:
         The answers (:class:`Answer` by name) of servers to a function of a module.
 
         names
-            Of servers (list), or ``*`` for all that answer.
+            Of servers (list), or ``*`` for all that there are.
         heard
             Called with each name and answer as they come.
         patience
@@ -68,8 +81,8 @@ class Orders:
         left = names
         while left:
             busy = []
-            for name, answer in self._send(left, function, arguments, keywords, patience):
-                if answer.problem and _BUSY in answer.problem and time.monotonic() < deadline:
+            for name, answer in self._servers.send(left, function, arguments, keywords, patience):
+                if _is_busy(answer) and time.monotonic() < deadline:
                     busy.append(name)
                     continue
                 answers[name] = answer
@@ -85,8 +98,23 @@ class Orders:
                 time.sleep(_BUSY_PAUSE)
         return answers
 
-    def _send(self, names, function, arguments, keywords, patience):
-        """Name and answer of each server that gives one."""
+
+class Minions:
+    """
+    Servers that obey this machine's Salt master. One that does not answer is found out by its
+    silence when it is asked whether it still works, so that a step may take as long as it needs.
+
+    client
+        Salt's LocalClient.
+    """
+
+    program = "salt"
+
+    def __init__(self, client):
+        self._client = client
+
+    def send(self, names, function, arguments, keywords, patience):
+        """Name and :class:`Answer` of each server that gives one."""
         whom = {"tgt": "*", "tgt_type": "glob"}
         if names != "*":
             whom = {"tgt": list(names), "tgt_type": "list"}
@@ -102,8 +130,32 @@ class Orders:
                 for name, entry in (told or {}).items():
                     if isinstance(entry, dict) and "ret" in entry:
                         yield name, understood(function, entry)
-        except SaltClientError as error:
-            raise Unreachable(str(error)) from None
+        except SaltClientError:
+            text = "The Salt master does not answer: systemctl status salt-master"
+            raise Unreachable(text) from None
+
+    def refresh(self, ask, names):
+        """The servers (list) of some, or of all, that answer, and have the pillar as it is now."""
+        heard = ask(names, "saltutil.refresh_pillar", patience=ASK_PATIENCE, wait=True)
+        found = [name for name, each in heard.items() if not each.problem]
+        if not found and names == "*":
+            raise Unreachable("No server answers. Are there any: salt-key --list accepted")
+        return found
+
+    def synchronise(self, ask, names):
+        """
+        Give servers the modules that the master has, as their highstate would; those (list) to
+        which some were new.
+        """
+        done = ask(names, "saltutil.sync_all", patience=ASK_PATIENCE, refresh=False)
+        new = [name for name, each in done.items() if not each.problem and any(each.value.values())]
+        if new:
+            ask(new, "saltutil.refresh_modules", patience=ASK_PATIENCE, **{"async": False})
+        return new
+
+
+def _is_busy(answer):
+    return any(words in (answer.problem or "") for words in _BUSY)
 
 
 def understood(function, entry):

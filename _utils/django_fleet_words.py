@@ -45,7 +45,7 @@ def summary(data):
     return table(("server", *keys), rows)
 
 
-def halted(project, step, failures, now, again, before=None):
+def halted(project, step, failures, now, again, before=None, more=""):
     """
     What to say (list of lines) of a deploy or rollback that stopped.
 
@@ -59,6 +59,8 @@ def halted(project, step, failures, now, again, before=None):
         The command (str) that goes on where this one stopped.
     before : None
         Releases that served before (dict), where some servers may have to go back to them.
+    more
+        What an operator has said of how servers are reached, to be said again (str).
     """
     lines = [f"{project}: halted at: {step}"]
     for name, reason in failures.items():
@@ -72,8 +74,10 @@ def halted(project, step, failures, now, again, before=None):
     if before is not None and any(before[name] and before[name] != now[name] for name in now):
         old = set(before.values())
         named = f" release={old.pop()}" if len(old) == 1 else ""
-        commands[f"salt-run django.rollback {project}{named}"] = "to be back at what was before"
-    commands[f"salt-run django.status {project}"] = "what runs"
+        commands[f"salt-run django.rollback {project}{named}{more}"] = (
+            "to be back at what was before"
+        )
+    commands[f"salt-run django.status {project}{more}"] = "what runs"
     width = max(map(len, commands))
     return lines + [f"  {command:<{width}}  {what}" for command, what in commands.items()]
 
@@ -105,6 +109,12 @@ def _short(revision):
     return text[:12] if is_digest else text
 
 
+def _balanced(pool):
+    """How many of a balancer's servers (dict) get requests (str)."""
+    serve = [each for each in pool.values() if each["state"] == "UP" and not each["drained"]]
+    return f"{len(serve)} of {len(pool)} get requests"
+
+
 def status(answers):
     """
     Table (list of lines) of what runs, and what is wrong below it.
@@ -120,6 +130,10 @@ def status(answers):
             wrong.append(f"{name}: {said}")
             continue
         for project, state in sorted(said.items()):
+            if "pool" in state:
+                rows.append((name, project, None, None, None, _balanced(state["pool"])))
+            if "processes" not in state:  # a balancer's pool, or what is no project's
+                continue
             processes = state["processes"].values()
             up = sum(1 for process in processes if process.upper() in ("RUNNING", "ACTIVE"))
             health = "healthy" if state["healthy"] else "NOT healthy"

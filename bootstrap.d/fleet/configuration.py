@@ -56,6 +56,8 @@ def ssh(repository, pillar):
     """
     return {
         **_served(repository, pillar),
+        # Orders to the whole fleet: they go over SSH where the roster is this one.
+        "runner_dirs": [f"{repository}/_runners"],
         "roster": "django",
         "roster_dirs": [f"{repository}/_roster"],
         # A server is sent the files that its states name; the formula's modules read others, too.
@@ -87,7 +89,9 @@ def _served(repository, pillar):
         "django_formula": repository,  # as without a master: {{ opts.django_formula }} in a pillar
         "hash_type": django_keys.HASH,
         # At the end of each salt-run Salt 3008 warns of itself, even after its log is closed.
-        "log_granular_levels": {"salt.minion": "error", "salt.runner": "error"},
+        "log_granular_levels": dict.fromkeys(
+            ("salt.minion", "salt.runner", "salt.utils.asynchronous"), "error"
+        ),
         **registration.OUTPUT,
     }
 

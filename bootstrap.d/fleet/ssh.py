@@ -44,6 +44,7 @@ def run(options, screen):
     done += write_roster(test)
     key = key_path()
     done += make_key(key, test)
+    done += make_folder(proc_path(), test)
     if test:
         tell(screen, ["", *master.predicted(done)])
         return DONE
@@ -81,6 +82,23 @@ def make_key(path, test):
         import salt.client.ssh.shell
 
         salt.client.ssh.shell.gen_key(str(path))
+    return [f"{path} is made"]
+
+
+def proc_path():
+    """Path of the folder in which salt-run notes what it is at."""
+    import salt.config
+
+    options = salt.config.master_config(str(registration.SALT / "master"))
+    return pathlib.Path(options["cachedir"], "proc")
+
+
+def make_folder(path, test):
+    """Make a folder that a master's daemon makes, and salt-run needs; returns sentences (list)."""
+    if path.exists():
+        return []
+    if not test:
+        path.mkdir(parents=True)
     return [f"{path} is made"]
 
 

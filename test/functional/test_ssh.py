@@ -106,11 +106,13 @@ def asked(options):
         sent.append(state)
         if loaded.failure:
             raise loaded.failure
+        if loaded.nothing:
+            return {"local": {"return": {}}}
         return {"local": {"return": {"django_|-x_|-x_|-answered": loaded.answer}}}
 
     server = {**options, "grains": grains(), "pillar": PILLAR, "id": "host1"}
     loaded = salt.loader.ssh_wrapper(server, {"state.high": high}, context)
-    loaded.sent, loaded.context, loaded.failure = sent, context, None
+    loaded.sent, loaded.context, loaded.failure, loaded.nothing = sent, context, None, False
     return loaded
 
 
@@ -160,6 +162,77 @@ def test_a_server_that_cannot_be_asked_is_salt_s_to_tell(asked):
     asked.failure = salt.client.ssh.wrapper.SSHCommandExecutionError("", "no route to host", 255)
     with pytest.raises(salt.client.ssh.wrapper.SSHCommandExecutionError):
         asked["django.status"]("shop")
+
+
+# States up to one
+
+
+HIGH = {
+    "tools are there": {"test": ["nop"], "__sls__": "django.a", "__env__": "base"},
+    "site is configured": {
+        "test": [
+            {"names": ["a", "b"]},
+            {"require": [{"test": "tools are there"}, {"sls": "django.b"}]},
+            "nop",
+        ],
+        "__sls__": "django.c",
+        "__env__": "base",
+    },
+    "user is there": {"test": ["nop"], "__sls__": "django.b", "__env__": "base"},
+    "site runs": {
+        "test": [{"watch": [{"test": "site is configured"}]}, "nop"],
+        "__sls__": "django.c",
+        "__env__": "base",
+    },
+    "something else": {"test": ["nop"], "__sls__": "django.c", "__env__": "base"},
+    "after it": {
+        "test": [{"require": [{"test": "site runs"}]}, "nop"],
+        "__sls__": "django.c",
+        "__env__": "base",
+    },
+}
+
+
+@pytest.fixture
+def up_to(options):
+    """The wrapper's ``up_to`` of a server; ``up_to.told`` is what the server says of its states."""
+    context = {"fileclient": salt.fileclient.FSClient(options)}
+    functions = {
+        "state.running": lambda: loaded.running,
+        "state.show_sls": lambda sls: HIGH if sls == "django" else ["No such SLS"],
+        "state.high": lambda high: loaded.sent.append(high) or {"local": {"return": loaded.told}},
+    }
+    loaded = salt.loader.ssh_wrapper({**options, "grains": grains()}, functions, context)
+    loaded.running, loaded.sent, loaded.told, loaded.context = [], [], {"x": {}}, context
+    return loaded
+
+
+def test_a_state_is_sent_with_all_that_it_requires_and_no_more(up_to):
+    assert up_to["django.up_to"]("site runs") == {"local": {"return": {"x": {}}}}
+    [sent] = up_to.sent
+    names = ["tools are there", "site is configured", "user is there", "site runs"]
+    assert list(sent) == names and sent["site runs"] == HIGH["site runs"]
+
+
+def test_states_of_another_run_are_not_disturbed(up_to):
+    up_to.running = ['The function "state.pkg" is running as PID 7']
+    assert up_to["django.up_to"]("site runs") == up_to.running
+    assert up_to.sent == [] and up_to.context["retcode"] == 1
+
+
+def test_an_order_whose_place_another_has_taken_was_not_carried_out(up_to, asked):
+    up_to.told = {}
+    assert up_to["django.up_to"]("site runs").startswith("another order came")
+    assert up_to.context["retcode"] == 1
+    asked.nothing = True
+    assert asked["django.status"]("shop").startswith("another order came")
+    assert asked.context["retcode"] == 1
+
+
+def test_an_unknown_state_or_sls_is_told(up_to):
+    assert "no state 'sight runs' in the SLS django" in up_to["django.up_to"]("sight runs")
+    assert up_to.context["retcode"] == 1 and up_to.sent == []
+    assert up_to["django.up_to"]("site runs", "other") == ["No such SLS"]
 
 
 # On the server

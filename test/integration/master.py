@@ -46,7 +46,7 @@ class Master(Server):
 
     def order(self, *words):
         """An order to a runner (its outcome)."""
-        done = self.run(["salt-run", *words], check=False, timeout=400)
+        done = self.run(["salt-run", *words], check=False, timeout=600)
         assert "Traceback" not in done.stdout + done.stderr
         return done
 

@@ -46,7 +46,7 @@ def test_salt_ssh_serves_what_a_master_does():
     """Both may be on one server, and neither then says otherwise."""
     found = configuration.ssh("/src/formula", "/srv/pillar")
     other = configuration.master("/src/formula", "/srv/pillar")
-    for name in ("file_roots", "pillar_roots", "utils_dirs", "django_formula"):
+    for name in ("file_roots", "pillar_roots", "utils_dirs", "django_formula", "runner_dirs"):
         assert found[name] == other[name]
     assert all(other[name] == value for name, value in found.items() if name in other)
     assert registration.tuning(True).items() <= found["ssh_minion_opts"].items()
@@ -195,6 +195,13 @@ def test_a_key_that_is_there_stays_and_none_is_made_beside_an_agent(tmp_path):
     assert ssh.make_key(key, test=False) == [f"{key} is made"]
     assert key.stat().st_mode & 0o777 == 0o600
     assert ssh.make_key(key, test=False) == [] == ssh.make_key(None, test=False)
+
+
+def test_salt_run_has_its_folder_without_a_daemon(tmp_path):
+    proc = tmp_path / "cache/proc"
+    assert ssh.make_folder(proc, test=True) == [f"{proc} is made"] and not proc.exists()
+    assert ssh.make_folder(proc, test=False) == [f"{proc} is made"] and proc.is_dir()
+    assert ssh.make_folder(proc, test=False) == []
 
 
 # The service

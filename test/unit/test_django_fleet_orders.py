@@ -2,7 +2,7 @@
 
 import django_fleet_orders
 import pytest
-from django_fleet_orders import SILENT, Orders, understood
+from django_fleet_orders import SILENT, Minions, Orders, understood
 from salt.exceptions import SaltClientError
 
 RUNNING = ['The function "state.apply" is running as PID 7 and was started at 3 with jid 4']
@@ -24,6 +24,10 @@ class Client:
         yield {"dead": {"failed": True}}
 
 
+def ask_of(client, *waiting):
+    return Orders(Minions(client), *waiting).ask
+
+
 def state(result, comment="", number=0, changes=()):
     return {"__id__": f"state {number}", "__run_num__": number, "result": result} | {
         "comment": comment,
@@ -33,7 +37,7 @@ def state(result, comment="", number=0, changes=()):
 
 def test_answers_come_by_name_and_silence_is_one():
     client, heard = Client({"web1": {"ret": 1, "retcode": 0}}), []
-    answers = Orders(client).ask(
+    answers = ask_of(client)(
         ["web1", "web2"], "django.x", "a", heard=lambda name, _: heard.append(name), test=True
     )
     assert answers["web1"].value == 1 and answers["web1"].problem is None
@@ -45,7 +49,7 @@ def test_answers_come_by_name_and_silence_is_one():
 
 def test_everybody_is_who_answers():
     client = Client({"web1": {"ret": {}, "retcode": 0}})
-    assert list(Orders(client).ask("*", "django.x")) == ["web1"]
+    assert list(ask_of(client)("*", "django.x")) == ["web1"]
     assert client.asked[0]["tgt_type"] == "glob"
 
 
@@ -53,7 +57,7 @@ def test_run_of_another_is_waited_for(monkeypatch):
     monkeypatch.setattr(django_fleet_orders.time, "sleep", lambda _: None)
     busy, done = {"ret": RUNNING, "retcode": 1}, {"ret": {"a": state(True)}, "retcode": 0}
     client, waited = Client({"web1": busy, "web2": done}, {"web1": done}), []
-    answers = Orders(client, waited.append).ask(["web1", "web2"], "state.sls_id")
+    answers = ask_of(client, waited.append)(["web1", "web2"], "state.sls_id")
     assert {name: answer.problem for name, answer in answers.items()} == {
         "web1": None,
         "web2": None,
@@ -62,8 +66,24 @@ def test_run_of_another_is_waited_for(monkeypatch):
 
 
 def test_master_that_is_away():
-    with pytest.raises(django_fleet_orders.Unreachable, match="not be contacted"):
-        Orders(Client(SaltClientError("could not be contacted"))).ask(["web1"], "django.x")
+    with pytest.raises(django_fleet_orders.Unreachable, match="systemctl status salt-master"):
+        ask_of(Client(SaltClientError("could not be contacted")))(["web1"], "django.x")
+
+
+def test_minions_have_the_pillar_and_the_formula_before_they_are_asked():
+    pillar = Client({"web1": {"ret": True, "retcode": 0}})
+    assert Orders(Minions(pillar)).refresh("*") == ["web1"]
+    assert pillar.asked[0]["fun"] == "saltutil.refresh_pillar"
+    with pytest.raises(django_fleet_orders.Unreachable, match="salt-key --list accepted"):
+        Orders(Minions(Client({}))).refresh("*")
+    assert Orders(Minions(Client({}))).refresh(["web1"]) == []
+    had = {"web1": {"ret": {"modules": ["django"]}}, "web2": {"ret": {"modules": []}}}
+    modules = Client(had, {"web1": {"ret": True}})
+    assert Orders(Minions(modules)).synchronise(["web1", "web2"]) == ["web1"]
+    assert [order["fun"] for order in modules.asked] == [
+        "saltutil.sync_all",
+        "saltutil.refresh_modules",
+    ]
 
 
 @pytest.mark.parametrize(

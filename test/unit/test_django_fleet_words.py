@@ -63,6 +63,17 @@ def test_status_has_what_is_wrong_below():
     assert lines[-2:] == ["  web2: shop: answers 500", "  web3: does not answer"]
 
 
+def test_a_balancer_has_a_row_and_what_is_no_project_s_none():
+    up = {"state": "UP", "drained": False, "requests": 0}
+    pool = {"web1": up, "web2": {**up, "drained": True}, "web3": {**up, "state": "DOWN"}}
+    answers = {
+        "lb1": {"shop": {"url": "http://a", "pool": pool}, "last pull": {"failed": False}},
+        "db1": {"shop": {"url": "http://a"}},
+    }
+    [_, line] = django_fleet_words.status(answers)
+    assert line.split(maxsplit=5) == ["lb1", "shop", "-", "-", "-", "1 of 3 get requests"]
+
+
 def test_history_is_in_the_order_of_time():
     entries = [
         {"server": "web2", "time": "2026-01-02T00:00:00Z", "release": "bbb", "revision": "v2"},
