@@ -281,9 +281,9 @@ def _told():
 
 
 def _orders(ssh):
-    """How servers are given orders; by ``ssh`` an operator says whether over SSH (None: not)."""
-    accepted = __opts__.get("roster") == ROSTER and _has_minions()
-    if django_fleet_ssh.chosen(ssh, __opts__.get("roster") == ROSTER, accepted):
+    """How servers are given orders: ``ssh`` is what the operator says of it."""
+    has_roster = __opts__.get("roster") == ROSTER
+    if django_fleet_ssh.chosen(ssh, has_roster, has_roster and _has_minions()):
         django_fleet_ssh.let_children_end_with_this_process()
         servers = django_fleet_ssh.Servers(
             salt.client.ssh.client.SSHClient(mopts=dict(__opts__)),
