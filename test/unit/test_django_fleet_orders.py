@@ -8,18 +8,26 @@ from salt.exceptions import SaltClientError
 RUNNING = ['The function "state.apply" is running as PID 7 and was started at 3 with jid 4']
 
 
-class Client:
-    """Salt's LocalClient: what is answered to the first order, the second, …"""
+class Script:
+    """A client of Salt's: what is answered to the first order, the second, …"""
 
     def __init__(self, *answers):
         self.answers, self.asked = list(answers), []
 
-    def cmd_iter(self, **order):
+    def answer_to(self, order):
+        """The next answer, or failure."""
         self.asked.append(order)
         found = self.answers.pop(0)
-        if isinstance(found, Exception):
+        if isinstance(found, BaseException):
             raise found
-        for name, entry in found.items():
+        return found
+
+
+class Client(Script):
+    """Salt's LocalClient."""
+
+    def cmd_iter(self, **order):
+        for name, entry in self.answer_to(order).items():
             yield {name: entry}
         yield {"dead": {"failed": True}}
 

@@ -9,6 +9,7 @@ import django_fleet_ssh
 import pytest
 from django_fleet_orders import CROSSED, Orders, Unreachable
 from salt.exceptions import SaltClientError, SaltSystemExit
+from test_django_fleet_orders import Script
 
 CHANGED = (
     "@@@@@@\n@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\n@@@@@\nHost key verification"
@@ -21,17 +22,11 @@ DENIED = "root@10.0.0.1: Permission denied (publickey,password).\r\n"
 REFUSED = "ssh: connect to host 10.0.0.1 port 22: Connection refused\r\n"
 
 
-class Client:
-    """Salt's SSHClient: what each server answers to the first order, the second, …"""
-
-    def __init__(self, *answers):
-        self.answers, self.asked = list(answers), []
+class Client(Script):
+    """Salt's SSHClient: what each server answers."""
 
     def cmd_iter(self, **order):
-        self.asked.append(order)
-        found = self.answers.pop(0)
-        if isinstance(found, BaseException):
-            raise found
+        found = self.answer_to(order)
         for name in order["tgt"]:
             yield {name: found[name]}
 
